@@ -1,0 +1,6 @@
+"""The OpenAI-compatible API and the studio: one model, served to programs and to people."""
+
+from tony.serve.app import create_app, reserve, serve
+from tony.serve.limits import Limits
+
+__all__ = ["Limits", "create_app", "reserve", "serve"]
