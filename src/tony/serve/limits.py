@@ -2,7 +2,18 @@
 
 from dataclasses import dataclass
 
-from tony import media
+from tony.media import Limits as MediaLimits
+
+
+MEDIA_LIMITS = MediaLimits(
+    max_bytes=32 * 2**20,
+    max_seconds=300.0,
+    max_samples=300 * 48_000,
+    max_pixels=2**24,
+    max_clip_seconds=120.0,
+    max_frames=3600,
+    max_clip_pixels=2**26,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,15 +25,7 @@ class Limits:
     messages: int = 256
     parts: int = 64  # in all messages together
     text_characters: int = 100_000  # in all messages together
-    media: media.Limits = media.Limits(  # of one picture, sound or clip
-        max_bytes=32 * 2**20,
-        max_seconds=300.0,
-        max_samples=300 * 48_000,
-        max_pixels=2**24,
-        max_clip_seconds=120.0,
-        max_frames=3600,
-        max_clip_pixels=2**26,
-    )
+    media: MediaLimits = MEDIA_LIMITS  # of one picture, sound or clip
     choices: int = 8  # n
     waiting: int = 16  # requests in the queue behind the one being answered
     remembered_sounds: int = 64  # replies that a later turn may name by the id of their sound
