@@ -1,0 +1,383 @@
+"""The digit world: the default data, the same on every machine.
+
+Real: scikit-learn's 1,797 handwritten 8x8 digits. Rendered: number words that espeak-ng speaks in many voices. Held out,
+never trained on: a fifth of the digit pictures, and whole voices.
+
+A person shows, says or writes a number and asks for it back in any form:
+
+    picture of 7                              -> "seven", or a picture of another 7, or the sound of "seven"
+    "sept"                                    -> "seven"                 (no language asked: English)
+    "seven", "fr:"                            -> "sept"
+    picture of 3, "+", sound of "five"        -> "eight", or its picture, or its sound
+    sound of "three plus five"                -> the sound of "eight"
+    clip of a moving 4, "where:"              -> "left"
+
+Sounds that go in come in many voices; sounds that come back are in one preset voice for each language, as
+assistants have them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy import ndimage
+
+from tony.data.sources import Split
+from tony.data.speech import Voice, speak, voices
+from tony.media import Audio, Document, Image, Modality, Part, Text, Video
+from tony.runs.recipe import DigitsData
+
+WORDS: dict[str, tuple[str, ...]] = {
+    "en": tuple(
+        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
+        "seventeen eighteen".split()
+    ),
+    "fr": tuple(
+        "z\u00e9ro un deux trois quatre cinq six sept huit neuf dix onze douze treize quatorze quinze seize "
+        "dix-sept dix-huit".split()
+    ),
+    "de": tuple(
+        "null eins zwei drei vier f\u00fcnf sechs sieben acht neun zehn elf zw\u00f6lf dreizehn vierzehn "
+        "f\u00fcnfzehn sechzehn siebzehn achtzehn".split()
+    ),
+    "es": tuple(
+        "cero uno dos tres cuatro cinco seis siete ocho nueve diez once doce trece catorce quince "
+        "diecis\u00e9is diecisiete dieciocho".split()
+    ),
+}
+PLUS = {"en": "plus", "fr": "plus", "de": "plus", "es": "m\u00e1s"}
+DIRECTIONS = {"left": (0, -1), "right": (0, 1), "up": (-1, 0), "down": (1, 0)}
+NUM_DIGITS = 10
+NUM_NUMBERS = 19
+CLIP_FRAMES = 4
+CLIP_FPS = 2.0
+SIDE = 8
+HELD_OUT_PICTURES = 5  # every fifth picture, after a seeded shuffle
+AUGMENTED = 24  # variants of each training picture that a person might have drawn instead
+SPOKEN_SUM_TAKES = 3  # voices that speak each sum of two digits, for each language
+PRESET = {language: Voice(language=language, variant="Andy", pitch=45, rate=165) for language in WORDS}
+
+# Examples by kind, in shares. "show" is every one-number request: describe, draw, say, translate.
+MIXTURE = {"show": 0.62, "add": 0.22, "spoken_sum": 0.08, "where": 0.08}
+INPUTS: dict[Modality, float] = {"text": 0.26, "image": 0.32, "audio": 0.32, "video": 0.10}
+OUTPUTS: dict[Modality, float] = {"text": 0.34, "image": 0.36, "audio": 0.30}
+SEVERAL_PARTS = 0.12  # share of the one-number requests that ask for two or three parts
+ENGLISH = 0.4  # share of English among the languages
+
+
+@dataclass(frozen=True)
+class Example:
+    """A request, what should come back, and what a judge must know of it."""
+
+    prompt: Document
+    reply: Document
+    want: tuple[Modality, ...]
+    number: int
+    language: str
+    direction: str | None = None
+
+    @property
+    def document(self) -> Document:
+        return self.prompt.as_role("user", counted=False) + self.reply.as_role("assistant", counted=True)
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """A sound and what is said in it."""
+
+    audio: Audio
+    language: str
+    number: int
+    addends: tuple[int, int] | None = None
+
+
+def _say(job: tuple[str, Voice]) -> Audio:
+    return speak(*job)
+
+
+def _speak_all(jobs: Sequence[tuple[str, Voice]]) -> list[Audio]:
+    """Every job spoken, in order; two processes share the work, as espeak-ng speaks in one thread only."""
+    if len(jobs) < 200:
+        return [_say(job) for job in jobs]
+    with ProcessPoolExecutor(2) as pool:
+        return list(pool.map(_say, jobs, chunksize=32))
+
+
+def _pick(rng: np.random.Generator, shares: dict) -> str:
+    names = list(shares)
+    weights = np.array([shares[n] for n in names], float)
+    return names[rng.choice(len(names), p=weights / weights.sum())]
+
+
+class DigitWorld:
+    """A `Source` of the digit world.
+
+    Args:
+        recipe: the `[data]` section.
+        seed: everything that is drawn is a function of it.
+    """
+
+    def __init__(self, recipe: DigitsData | None = None, seed: int = 0) -> None:
+        self.recipe = recipe or DigitsData()
+        self.seed = seed
+        self.mixture = {**MIXTURE, **self.recipe.mixture} if self.recipe.mixture else MIXTURE
+
+    # --- pictures -------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _pictures(self) -> dict[Split, tuple[np.ndarray, np.ndarray]]:
+        """For each split the pictures (n, 8, 8) with values 0 to 16, and their digits (n,)."""
+        from sklearn.datasets import load_digits
+
+        data = load_digits()
+        order = np.random.default_rng([self.seed, 1]).permutation(len(data.images))
+        held = np.zeros(len(order), bool)
+        held[order[:: HELD_OUT_PICTURES]] = True
+        return {
+            "train": (data.images[~held], data.target[~held]),
+            "heldout": (data.images[held], data.target[held]),
+        }
+
+    def pictures(self, split: Split) -> tuple[np.ndarray, np.ndarray]:
+        """Real pictures uint8 (n, 8, 8) of one split, and the digit (n,) of each."""
+        values, digits = self._pictures[split]
+        return _to_pixels(values), digits
+
+    @cached_property
+    def _shown(self) -> dict[Split, dict[int, list[Image]]]:
+        """By split and digit the pictures that go in: held-out ones as they are, training ones varied as well."""
+        shown: dict[Split, dict[int, list[Image]]] = {}
+        for split, (values, digits) in self._pictures.items():
+            pixels, labels = _to_pixels(values), digits
+            if split == "train":
+                varied = _vary(values, AUGMENTED, np.random.default_rng([self.seed, 2]))
+                pixels = np.concatenate([pixels, _to_pixels(varied)])
+                labels = np.concatenate([digits, np.tile(digits, AUGMENTED)])
+            shown[split] = {d: [Image(p) for p in pixels[labels == d]] for d in range(NUM_DIGITS)}
+        return shown
+
+    @cached_property
+    def _drawn(self) -> dict[int, list[Image]]:
+        """By digit the pictures that come back: real training pictures."""
+        pixels, digits = self.pictures("train")
+        return {d: [Image(p) for p in pixels[digits == d]] for d in range(NUM_DIGITS)}
+
+    # --- sounds ---------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _utterances(self) -> dict[Split, dict[tuple[str, int], list[Utterance]]]:
+        return {split: self._speak_words(split) for split in ("train", "heldout")}
+
+    def _speak_words(self, split: Split) -> dict[tuple[str, int], list[Utterance]]:
+        keys, jobs = [], []
+        for language in self.recipe.languages:
+            per_variant = 1 + self.recipe.voices // 60
+            cast = voices(language, split, per_variant=per_variant, seed=self.seed)
+            rng = np.random.default_rng([self.seed, 3, *language.encode()])
+            cast = [cast[i] for i in sorted(rng.permutation(len(cast))[: self.recipe.voices])]
+            for voice in cast:
+                for number in range(NUM_NUMBERS):
+                    keys.append((language, number))
+                    jobs.append((WORDS[language][number], voice))
+        bank: dict[tuple[str, int], list[Utterance]] = {}
+        for (language, number), audio in zip(keys, _speak_all(jobs), strict=True):
+            bank.setdefault((language, number), []).append(Utterance(audio, language, number))
+        return bank
+
+    def utterances(self, split: Split) -> list[Utterance]:
+        """Every number word of one split's voices."""
+        return [u for bank in self._utterances[split].values() for u in bank]
+
+    @cached_property
+    def _sums(self) -> dict[Split, dict[str, list[Utterance]]]:
+        return {split: self._speak_sums(split) for split in ("train", "heldout")}
+
+    def _speak_sums(self, split: Split) -> dict[str, list[Utterance]]:
+        rng = np.random.default_rng([self.seed, 4, split == "train"])
+        keys, jobs = [], []
+        for language in self.recipe.languages:
+            cast = voices(language, split, seed=self.seed)
+            takes = SPOKEN_SUM_TAKES if split == "train" else 1
+            for a in range(NUM_DIGITS):
+                for b in range(NUM_DIGITS):
+                    for i in rng.choice(len(cast), takes, replace=False):
+                        keys.append((language, a, b))
+                        jobs.append((f"{WORDS[language][a]} {PLUS[language]} {WORDS[language][b]}", cast[i]))
+        bank: dict[str, list[Utterance]] = {}
+        for (language, a, b), audio in zip(keys, _speak_all(jobs), strict=True):
+            bank.setdefault(language, []).append(Utterance(audio, language, a + b, (a, b)))
+        return bank
+
+    @cached_property
+    def _preset(self) -> dict[tuple[str, int], Audio]:
+        keys = [(language, n) for language in self.recipe.languages for n in range(NUM_NUMBERS)]
+        sounds = _speak_all([(WORDS[language][n], PRESET[language]) for language, n in keys])
+        return dict(zip(keys, sounds, strict=True))
+
+    # --- examples -------------------------------------------------------------------------------------------
+
+    def part(self, modality: str, number: int, language: str, split: Split, rng: np.random.Generator) -> list[Part]:
+        """The number as it goes in: one part, or two pictures for a number of two digits."""
+        match modality:
+            case "text":
+                return [Text(WORDS[language][number])]
+            case "audio":
+                bank = self._utterances[split][language, number]
+                return [bank[rng.integers(len(bank))].audio]
+            case "image":
+                banks = [self._shown[split][int(d)] for d in str(number)]
+                return [bank[rng.integers(len(bank))] for bank in banks]
+            case "video":
+                direction = list(DIRECTIONS)[rng.integers(len(DIRECTIONS))]
+                return [self.clip(number, direction, split, rng)]
+        raise AssertionError(modality)
+
+    def clip(self, digit: int, direction: str, split: Split, rng: np.random.Generator) -> Video:
+        """Four frames: the digit in its place, then one pixel further in each frame."""
+        bank = self._shown[split][digit]
+        pixels = bank[rng.integers(len(bank))].pixels[..., 0]
+        dy, dx = DIRECTIONS[direction]
+        frames = [ndimage.shift(pixels, (dy * t, dx * t), order=0) for t in range(CLIP_FRAMES)]
+        return Video(np.stack(frames), CLIP_FPS)
+
+    def answer(self, modality: str, number: int, language: str, rng: np.random.Generator) -> list[Part]:
+        """The number as it comes back."""
+        match modality:
+            case "text":
+                return [Text(WORDS[language][number])]
+            case "audio":
+                return [self._preset[language, number]]
+            case "image":
+                banks = [self._drawn[int(d)] for d in str(number)]
+                return [bank[rng.integers(len(bank))] for bank in banks]
+        raise AssertionError(modality)
+
+    def _language(self, rng: np.random.Generator) -> str:
+        languages = self.recipe.languages
+        others = (1 - ENGLISH) / max(1, len(languages) - 1)
+        shares = {language: ENGLISH if language == "en" else others for language in languages}
+        return _pick(rng, shares)
+
+    def show(
+        self, source: str, want: Sequence[str], spoken: str, asked: str, split: Split, rng: np.random.Generator
+    ) -> Example:
+        """A number goes in as `source` in language `spoken`, and comes back as `want` in language `asked`."""
+        wide = source in ("text", "audio")
+        number = int(rng.integers(NUM_NUMBERS if wide and rng.random() < 0.5 else NUM_DIGITS))
+        prompt = self.part(source, number, spoken, split, rng)
+        return self._example(prompt, want, number, asked, rng)
+
+    def add(
+        self, sources: tuple[str, str], want: Sequence[str], spoken: str, asked: str, split: Split,
+        rng: np.random.Generator,
+    ) -> Example:  # fmt: skip
+        """Two digits go in, each in its own form, and their sum comes back."""
+        a, b = (int(d) for d in rng.integers(NUM_DIGITS, size=2))
+        if sources == ("text", "text"):
+            prompt: list[Part] = [Text(f"{WORDS[spoken][a]} + {WORDS[spoken][b]}")]
+        else:
+            first, second = (self.part(m, n, spoken, split, rng) for m, n in zip(sources, (a, b), strict=True))
+            prompt = [*first, Text("+"), *second]
+        return self._example(prompt, want, a + b, asked, rng)
+
+    def spoken_sum(
+        self, want: Sequence[str], spoken: str, asked: str, split: Split, rng: np.random.Generator
+    ) -> Example:
+        """One sound in which a sum is said, such as "three plus five"."""
+        bank = self._sums[split][spoken]
+        said = bank[rng.integers(len(bank))]
+        return self._example([said.audio], want, said.number, asked, rng)
+
+    def where(self, split: Split, rng: np.random.Generator) -> Example:
+        """A clip, and the question which way its digit moves."""
+        digit = int(rng.integers(NUM_DIGITS))
+        direction = list(DIRECTIONS)[rng.integers(len(DIRECTIONS))]
+        prompt = Document([self.clip(digit, direction, split, rng), Text("where:")])
+        return Example(prompt, Document([Text(direction)]), ("text",), digit, "en", direction)
+
+    def _example(
+        self, prompt: list[Part], want: Sequence[str], number: int, asked: str, rng: np.random.Generator
+    ) -> Example:
+        if asked != "en" and any(m in ("text", "audio") for m in want):
+            prompt = [*prompt, Text(f"{asked}:")]
+        parts, kinds = [], []
+        for modality in want:
+            answer = self.answer(modality, number, asked, rng)
+            parts += answer
+            kinds += [modality] * len(answer)
+        return Example(Document(prompt), Document(parts), tuple(kinds), number, asked)
+
+    def draw(self, split: Split, rng: np.random.Generator) -> Example:
+        """One example of the mixture."""
+        kind = _pick(rng, self.mixture)
+        spoken = self._language(rng)
+        asked = spoken if rng.random() < 0.5 else self._language(rng)
+        if kind == "where":
+            return self.where(split, rng)
+        want = [_pick(rng, OUTPUTS)]
+        if kind == "show" and rng.random() < SEVERAL_PARTS:
+            want = [str(m) for m in rng.permutation(list(OUTPUTS))[: rng.integers(2, 4)]]
+        if kind == "spoken_sum":
+            return self.spoken_sum(want, spoken, asked, split, rng)
+        if kind == "add":
+            # A clip is long: one of the two at most.
+            first, second = _pick(rng, INPUTS), _pick(rng, {m: s for m, s in INPUTS.items() if m != "video"})
+            pair = (first, second) if rng.random() < 0.5 else (second, first)
+            return self.add(pair, want, spoken, asked, split, rng)
+        return self.show(_pick(rng, INPUTS), want, spoken, asked, split, rng)
+
+    # --- the contract of a source -----------------------------------------------------------------------------
+
+    def documents(self, split: Split) -> Iterator[Document]:
+        rng = np.random.default_rng([self.seed, 5, split == "train"])
+        for _ in range(self.recipe.examples if split == "train" else 1_000):
+            yield self.draw(split, rng).document
+
+    def texts(self) -> Iterator[str]:
+        for language in self.recipe.languages:
+            yield from WORDS[language]
+            yield f"{language}:"
+            yield from (f"{a} + {b}" for a in WORDS[language][:NUM_DIGITS] for b in WORDS[language][:NUM_DIGITS])
+        yield from ("where:", "+", *DIRECTIONS)
+
+    def images(self) -> list[Image]:
+        return [image for bank in self._drawn.values() for image in bank]
+
+    def sounds(self) -> list[Audio]:
+        """Words in training voices, the preset voices as often as all others of a language together, and sums."""
+        words = [u.audio for u in self.utterances("train")]
+        sums = [u.audio for bank in self._sums["train"].values() for u in bank]
+        return words + sums + list(self._preset.values()) * 4
+
+
+def _to_pixels(values: np.ndarray) -> np.ndarray:
+    """Values 0 to 16 as uint8 0 to 255, so that 17 grey levels give the values back."""
+    return np.round(values * (255 / 16)).astype(np.uint8)
+
+
+def _vary(values: np.ndarray, times: int, rng: np.random.Generator) -> np.ndarray:
+    """Pictures (n, 8, 8) turned, stretched, slanted and moved a little, `times` over: (times * n, 8, 8)."""
+    n = len(values) * times
+    angle, slant = rng.normal(0, 0.12, n), rng.normal(0, 0.12, n)
+    scale = rng.normal(1, 0.08, (n, 2))
+    move = rng.normal(0, 0.5, (n, 2))
+    cos, sin = np.cos(angle), np.sin(angle)
+    matrix = np.empty((n, 2, 2))
+    matrix[:, 0, 0], matrix[:, 0, 1] = cos / scale[:, 0], -sin
+    matrix[:, 1, 0], matrix[:, 1, 1] = sin + slant, cos / scale[:, 1]
+    grid = np.stack(np.meshgrid(np.arange(SIDE), np.arange(SIDE), indexing="ij"), -1).reshape(-1, 2) - (SIDE - 1) / 2
+    places = np.einsum("nij,pj->npi", matrix, grid) + (SIDE - 1) / 2 + move[:, None]
+    # One resampling for all: pictures are stacked far enough apart that none bleeds into the next.
+    gap = SIDE + 4
+    stack = np.zeros((len(values) * gap, SIDE + 4))
+    for i, picture in enumerate(values):
+        stack[i * gap + 2 : i * gap + 2 + SIDE, 2 : 2 + SIDE] = picture
+    rows = np.clip(places[..., 0], -2, SIDE + 1) + 2 + np.tile(np.arange(len(values)), times)[:, None] * gap
+    columns = np.clip(places[..., 1], -2, SIDE + 1) + 2
+    out = ndimage.map_coordinates(stack, [rows.ravel(), columns.ravel()], order=1)
+    strength = rng.normal(1, 0.1, n)[:, None]
+    return np.round(np.clip(out.reshape(n, -1) * strength, 0, 16)).reshape(n, SIDE, SIDE)

@@ -1,0 +1,46 @@
+"""Where documents come from: the contract of every source, and the choice of one by recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal, Protocol
+
+from tony.media import Audio, Document, Image
+from tony.runs import Recipe
+
+Split = Literal["train", "heldout"]
+
+
+class Source(Protocol):
+    """Documents, split by example so that nothing held out is ever trained on, and what codecs are fitted to."""
+
+    def documents(self, split: Split) -> Iterator[Document]:
+        """The documents of one split, the same ones in the same order every time."""
+        ...
+
+    def texts(self) -> Iterator[str]:
+        """Training text for the BPE."""
+        ...
+
+    def images(self) -> Sequence[Image]:
+        """Training pictures, frames of clips included."""
+        ...
+
+    def sounds(self) -> Sequence[Audio]:
+        """Training sounds."""
+        ...
+
+
+def open_source(recipe: Recipe) -> Source:
+    """The source that `recipe.data` names.
+
+    Raises:
+        TonyError: a folder is missing or holds no example.
+    """
+    if recipe.data.kind == "digits":
+        from tony.data.digits import DigitWorld
+
+        return DigitWorld(recipe.data, recipe.seed)
+    from tony.data.folder import FolderSource
+
+    return FolderSource(recipe.data, recipe.seed)

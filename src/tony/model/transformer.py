@@ -1,0 +1,280 @@
+"""The network: a pre-norm decoder-only transformer, of the shape that Llama and Qwen3 checkpoints have.
+
+RMSNorm, rotary positions (rotate-half convention), SwiGLU, grouped-query attention, optional QK-norm, optional tied
+embeddings, dense or banded attention by layer. There are no constant multipliers in the forward pass.
+
+Legend: B batch, T length, N = B * T, D width, H query heads, K key/value heads, E head_dim, F hidden, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tony.model.cache import Cache
+from tony.model.segments import Rearrange, Restore, Segments
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransformerConfig:
+    """The shape of a transformer; every value that a checkpoint needs to be read again."""
+
+    vocabulary: int
+    width: int
+    depth: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    hidden: int
+    context: int
+    qk_norm: bool = True
+    tied: bool = False
+    rope_base: float = 10_000.0
+    norm_eps: float = 1e-6
+    window: int | None = None
+    banded: tuple[int, ...] = ()
+
+    @classmethod
+    def from_recipe(cls, recipe: Any, vocabulary: int) -> TransformerConfig:
+        """The shape that a recipe's `[model]` section (any object with its attributes) asks for."""
+        heads = recipe.width // recipe.head_dim
+        return cls(
+            vocabulary=vocabulary,
+            width=recipe.width,
+            depth=recipe.depth,
+            heads=heads,
+            kv_heads=recipe.kv_heads or heads,
+            head_dim=recipe.head_dim,
+            hidden=recipe.hidden or -(-8 * recipe.width // (3 * 64)) * 64,
+            context=recipe.context,
+            qk_norm=recipe.qk_norm,
+            tied=recipe.tied,
+            rope_base=recipe.rope_base,
+            window=recipe.window,
+            banded=tuple(recipe.banded),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class RMSNorm(nn.Module):
+    """x / rms(x) * weight over the last dimension (Zhang and Sennrich 2019), computed in float32."""
+
+    def __init__(self, width: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x.float(), self.weight.shape, self.weight.float(), self.eps)
+
+
+def rotary_table(positions: Tensor, head_dim: int, base: float) -> tuple[Tensor, Tensor]:
+    """Cosines and sines, float32 of shape (*positions.shape, 1, E/2), of rotary positions (Su et al. 2021)."""
+    frequency = base ** (-torch.arange(0, head_dim, 2, device=positions.device, dtype=torch.float32) / head_dim)
+    angle = positions[..., None, None].float() * frequency
+    return angle.cos(), angle.sin()
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """x (..., heads, E) turned by its position; halves are the pairs (the convention of Hugging Face checkpoints)."""
+    a, b = x.float().chunk(2, dim=-1)
+    return torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1)
+
+
+def causal_bias(length: int, window: int | None, like: Tensor) -> Tensor:
+    """0 where position i may see j (j <= i, and i - j < window in a banded layer), -inf elsewhere: (L, L)."""
+    i = torch.arange(length, device=like.device)
+    distance = i[:, None] - i[None, :]
+    hidden = distance < 0
+    if window is not None:
+        hidden |= distance >= window
+    return torch.zeros(length, length, dtype=like.dtype, device=like.device).masked_fill_(hidden, -math.inf)
+
+
+class Attention(nn.Module):
+    """Grouped-query self-attention with scale E^-0.5."""
+
+    def __init__(self, config: TransformerConfig, layer: int) -> None:
+        super().__init__()
+        self.heads, self.kv_heads, self.head_dim = config.heads, config.kv_heads, config.head_dim
+        self.window = config.window if layer in config.banded else None
+        self.layer = layer
+        self.qkv = nn.Linear(config.width, (self.heads + 2 * self.kv_heads) * self.head_dim, bias=False)
+        self.out = nn.Linear(self.heads * self.head_dim, config.width, bias=False)
+        self.q_norm = RMSNorm(self.head_dim, config.norm_eps) if config.qk_norm else None
+        self.k_norm = RMSNorm(self.head_dim, config.norm_eps) if config.qk_norm else None
+
+    def project(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """Queries, keys and values (..., H + 2K, E) of x (..., D), queries and keys normalised and rotated."""
+        qkv = self.qkv(x).unflatten(-1, (-1, self.head_dim))
+        q, k, v = qkv.split((self.heads, self.kv_heads, self.kv_heads), dim=-2)
+        if self.q_norm is not None and self.k_norm is not None:
+            q, k = self.q_norm(q), self.k_norm(k)
+        return torch.cat((rotate(q, cos, sin).to(v.dtype), rotate(k, cos, sin).to(v.dtype), v), dim=-2)
+
+    def mix(self, qkv: Tensor, segments: Segments, biases: dict) -> Tensor:
+        """qkv (N, H + 2K, E) of packed documents -> (N, H * E); a position sees its own document's past only."""
+        slots = Rearrange.apply(qkv, segments.gather, segments.restore)
+        outputs = []
+        for bucket in segments.buckets:
+            part = slots[bucket.offset : bucket.offset + bucket.count * bucket.length]
+            part = part.view(bucket.count, bucket.length, -1, self.head_dim).transpose(1, 2)  # (n, H + 2K, L, E)
+            q, k, v = part.split((self.heads, self.kv_heads, self.kv_heads), dim=1)
+            key = (bucket.length, self.window)
+            if key not in biases:
+                biases[key] = causal_bias(*key, like=q)
+            mixed = attend(q, k, v, biases[key])  # (n, H, L, E)
+            outputs.append(mixed.transpose(1, 2).reshape(bucket.count * bucket.length, -1))
+        return Restore.apply(torch.cat(outputs), segments.restore)
+
+    def step(self, qkv: Tensor, cache: Cache, bias: Tensor) -> Tensor:
+        """qkv (B, T, H + 2K, E) that follows what `cache` holds -> (B, T, H * E); keys and values are appended."""
+        q, k, v = qkv.transpose(1, 2).split((self.heads, self.kv_heads, self.kv_heads), dim=1)
+        keys, values = cache.write(self.layer, k, v)  # (B, K, S, E)
+        if self.window is not None:
+            bias = cache.banded(bias, qkv.shape[1], self.window)
+        return attend(q, keys.to(q.dtype), values.to(q.dtype), bias).transpose(1, 2).flatten(-2)
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+    """softmax(q k^T E^-0.5 + bias) v for q (n, H, T, E), k and v (n, K, S, E), bias broadcast to (n, H, T, S).
+
+    On a CPU plain products in bfloat16 take a quarter of the time of torch's fused kernel at these lengths
+    (benchmarks/train_speed.py); a GPU uses the fused kernel.
+    """
+    n, heads, queries, dim = q.shape
+    groups = heads // k.shape[1]
+    if q.is_cuda:
+        mask = bias if bias.dim() == 4 else bias[None, None]
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask.to(q.dtype), enable_gqa=groups > 1)
+    if groups > 1:
+        k, v = k.repeat_interleave(groups, dim=1), v.repeat_interleave(groups, dim=1)
+    keys = k.shape[2]
+    q3, k3, v3 = (t.reshape(n * heads, -1, dim) for t in (q, k, v))
+    if bias.dim() == 4:
+        bias = bias.expand(n, heads, queries, keys).reshape(n * heads, queries, keys)
+    else:
+        bias = bias.expand(n * heads, queries, keys)
+    scores = torch.baddbmm(bias.to(q.dtype), q3, k3.transpose(1, 2), alpha=dim**-0.5)
+    return torch.bmm(scores.softmax(-1).to(v3.dtype), v3).view(n, heads, queries, dim)
+
+
+class GatedMLP(nn.Module):
+    """SwiGLU (Shazeer 2020): down(silu(gate(x)) * up(x)); gate and up are one matrix."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.gate_up = nn.Linear(config.width, 2 * config.hidden, bias=False)
+        self.down = nn.Linear(config.hidden, config.width, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate, up = self.gate_up(x).chunk(2, dim=-1)
+        return self.down(F.silu(gate) * up)
+
+
+class Block(nn.Module):
+    def __init__(self, config: TransformerConfig, layer: int) -> None:
+        super().__init__()
+        self.attention_norm = RMSNorm(config.width, config.norm_eps)
+        self.attention = Attention(config, layer)
+        self.mlp_norm = RMSNorm(config.width, config.norm_eps)
+        self.mlp = GatedMLP(config)
+
+    def before(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """What comes before positions are mixed: x (..., D) -> queries, keys and values (..., H + 2K, E)."""
+        return self.attention.project(self.attention_norm(x), cos, sin)
+
+    def after(self, x: Tensor, mixed: Tensor) -> Tensor:
+        """What comes after: x (..., D) and mixed values (..., H * E) -> the residual stream (..., D)."""
+        x = x + self.attention.out(mixed)
+        return x + self.mlp(self.mlp_norm(x))
+
+
+class Transformer(nn.Module):
+    """A decoder-only transformer over one flat stream of ids."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(config.vocabulary, config.width)
+        self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.depth))
+        self.norm = RMSNorm(config.width, config.norm_eps)
+        self.readout = nn.Linear(config.width, config.vocabulary, bias=False)
+        if config.tied:
+            self.readout.weight = self.embedding.weight
+        self._compiled: tuple[Any, Any] | None = None
+        self.reset()
+
+    def compile_blocks(self) -> None:
+        """Compile what every block does position by position; all blocks share the compiled code.
+
+        Attention stays outside: its bucket shapes change from batch to batch, and would be compiled again each time.
+        """
+        self._compiled = (torch.compile(Block.before, dynamic=False), torch.compile(Block.after, dynamic=False))
+
+    @torch.no_grad()
+    def reset(self, generator: torch.Generator | None = None) -> None:
+        """Draw the initial weights: normal with std fan_in^-0.5, divided by sqrt(2 depth) where a block writes to the
+        residual stream, and a readout of zero so that the first predictions are uniform."""
+        for name, parameter in self.named_parameters():
+            if parameter.dim() == 1:
+                parameter.fill_(1.0)
+            elif name == "embedding.weight":
+                parameter.normal_(0.0, 0.02 if self.config.tied else 0.5, generator=generator)
+            elif name == "readout.weight":
+                parameter.zero_()
+            else:
+                std = parameter.shape[1] ** -0.5
+                if name.endswith(("attention.out.weight", "mlp.down.weight")):
+                    std /= math.sqrt(2 * self.config.depth)
+                parameter.normal_(0.0, std, generator=generator)
+
+    @property
+    def num_parameters(self) -> int:
+        return sum(p.numel() for p in self.parameters())
+
+    @property
+    def num_parameters_without_embeddings(self) -> int:
+        return sum(p.numel() for p in self.blocks.parameters()) + self.norm.weight.numel()
+
+    def trunk(self, ids: Tensor, segments: Segments) -> Tensor:
+        """Final normalised states (N, D) of packed windows ids (B, T)."""
+        cos, sin = rotary_table(segments.positions, self.config.head_dim, self.config.rope_base)
+        biases: dict = {}
+        x = self.embedding(ids.reshape(-1))
+        before, after = self._compiled or (Block.before, Block.after)
+        for block in self.blocks:
+            x = after(block, x, block.attention.mix(before(block, x, cos, sin), segments, biases))
+        return self.norm(x)
+
+    def states(self, ids: Tensor, cache: Cache, counts: Tensor | None = None) -> Tensor:
+        """Final normalised states (B, T, D) of ids (B, T) that follow what `cache` holds.
+
+        `counts` (B,) says how many ids of each row are real; the cache advances by that much (default T).
+        """
+        positions, bias = cache.look(ids.shape[1], self.norm.weight)
+        cos, sin = rotary_table(positions, self.config.head_dim, self.config.rope_base)
+        x = self.embedding(ids)
+        for block in self.blocks:
+            x = block.after(x, block.attention.step(block.before(x, cos, sin), cache, bias))
+        cache.advance(ids.shape[1], counts)
+        return self.norm(x)
+
+    def forward(self, ids: Tensor, cache: Cache | None = None, segments: Segments | None = None) -> Tensor:
+        """Logits (B, T, V) of ids (B, T).
+
+        With `cache`, the ids follow what it holds. With `segments`, rows are windows of packed documents; without
+        either, each row is one document.
+        """
+        if cache is not None:
+            return self.readout(self.states(ids, cache))
+        if segments is None:
+            segments = Segments.from_lengths([[ids.shape[1]]] * ids.shape[0], ids.shape[1]).to(ids.device)
+        return self.readout(self.trunk(ids, segments)).view(*ids.shape, -1)

@@ -1,0 +1,88 @@
+"""Pictures as one id a pixel, in raster order: grey levels, or a palette of colours fitted by k-means."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from tony.errors import TonyError
+from tony.media import Image, to_size
+
+# k-means sees at most this many pixels: more do not change a palette visibly.
+PALETTE_PIXELS = 200_000
+
+
+class PixelCodec:
+    """Square pictures of one side; a pixel's id is the nearest colour of `palette` (size, 1 or 3) uint8."""
+
+    modality = "image"
+
+    def __init__(self, side: int, palette: np.ndarray) -> None:
+        self.side = side
+        self.palette = np.asarray(palette, np.uint8)
+        self.size = len(self.palette)
+        self.length = side * side
+        if self.channels == 1:
+            nearest = np.abs(np.arange(256)[:, None] - self.palette[:, 0].astype(int)[None]).argmin(1)
+            self._nearest_grey = nearest.astype(np.int64)
+
+    @property
+    def channels(self) -> int:
+        return self.palette.shape[1]
+
+    @classmethod
+    def grey(cls, side: int, levels: int) -> PixelCodec:
+        """`levels` evenly spaced greys: with 17 levels scikit-learn's digits (0 to 16) keep every value."""
+        return cls(side, np.round(np.linspace(0, 255, levels)).astype(np.uint8)[:, None])
+
+    @classmethod
+    def fit(cls, images: Iterable[Image], side: int, colours: int, seed: int) -> PixelCodec:
+        """A palette of `colours` RGB colours, k-means over the pixels of `images`."""
+        from sklearn.cluster import MiniBatchKMeans
+
+        pixels = np.concatenate(
+            [to_size(image, side, side, channels=3).pixels.reshape(-1, 3) for image in images]
+        )
+        rng = np.random.default_rng(seed)
+        if len(pixels) > PALETTE_PIXELS:
+            pixels = pixels[rng.choice(len(pixels), PALETTE_PIXELS, replace=False)]
+        distinct = np.unique(pixels, axis=0)
+        if len(distinct) <= colours:
+            return cls(side, distinct)
+        kmeans = MiniBatchKMeans(colours, random_state=seed, n_init=1, batch_size=8192, max_iter=40)
+        centres = np.unique(
+            np.round(kmeans.fit(pixels.astype(np.float32)).cluster_centers_).astype(np.uint8), axis=0
+        )
+        return cls(side, centres)
+
+    def encode(self, part: Image) -> np.ndarray:
+        pixels = to_size(part, self.side, self.side, channels=self.channels).pixels
+        if self.channels == 1:
+            return self._nearest_grey[pixels.reshape(-1)]
+        flat = pixels.reshape(-1, 3).astype(np.int32)
+        distance = ((flat[:, None] - self.palette[None].astype(np.int32)) ** 2).sum(-1)
+        return distance.argmin(1).astype(np.int64)
+
+    def decode(self, ids: np.ndarray) -> Image:
+        """The picture of `ids` in raster order; pixels that have no id yet are 0."""
+        pixels = np.zeros((self.length, self.channels), np.uint8)
+        pixels[: len(ids)] = self.palette[np.asarray(ids, np.int64)]
+        return Image(pixels.reshape(self.side, self.side, self.channels))
+
+    def save(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        value = {"kind": "pixels", "side": self.side, "palette": self.palette.tolist()}
+        (folder / "image.json").write_text(json.dumps(value), encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> PixelCodec:
+        try:
+            value = json.loads((folder / "image.json").read_text(encoding="utf-8"))
+            return cls(int(value["side"]), np.asarray(value["palette"], np.uint8))
+        except (OSError, ValueError, KeyError) as error:
+            raise TonyError(
+                f"{folder / 'image.json'}: cannot be read ({error}). Train the run again"
+            ) from None

@@ -1,0 +1,293 @@
+"""The one id space: control tokens, text, pictures, sound and time marks, in named ranges of consecutive ids.
+
+    [ control | text | image | audio | time ]
+
+A document becomes one flat stream. Every part opens and closes with a mark of its modality; the speaker's mark stands
+where the role changes:
+
+    start  user  begin_image 64 ids end_image  assistant  begin_text ids end_text  begin_audio ids end_audio  stop
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tony.errors import TonyError
+from tony.media import Audio, Document, Image, Modality, Part, Text, Video
+from tony.tokens.pixels import PixelCodec
+from tony.tokens.text import TextCodec
+from tony.tokens.video import VideoCodec
+
+CONTROLS = (
+    "pad", "start", "stop", "system", "user", "assistant",
+    "begin_text", "end_text", "begin_image", "end_image", "begin_audio", "end_audio", "begin_video", "end_video",
+)  # fmt: skip
+MODALITIES: tuple[Modality, ...] = ("text", "image", "audio", "video")
+SOUND_RATE = 16_000
+SOUND_IDS_PER_SECOND = 50
+
+
+@dataclass(frozen=True)
+class Range:
+    """Ids `start` to `start + size - 1`."""
+
+    name: str
+    start: int
+    size: int
+
+    @property
+    def end(self) -> int:
+        return self.start + self.size
+
+    def __contains__(self, index: int) -> bool:
+        return self.start <= index < self.end
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A document as ids (n,) int64, and which of them the loss counts (n,) bool."""
+
+    ids: np.ndarray
+    counted: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+class Vocabulary:
+    """Text BPE and the codecs of the other modalities in one id space.
+
+    Args:
+        text: the text codec.
+        image: the picture codec, or None where the network knows no pictures.
+        sound: the sound codec, or None.
+        video_seconds: how long a clip the time marks reach; clips need a picture codec.
+    """
+
+    def __init__(
+        self, text: TextCodec, image: Any = None, sound: Any = None, video_seconds: float = 25.6
+    ) -> None:
+        self.text, self.image, self.sound = text, image, sound
+        self.video_seconds = video_seconds
+        self.video = VideoCodec(image, video_seconds) if image is not None else None
+        sizes = {
+            "control": len(CONTROLS),
+            "text": text.size,
+            "image": image.size if image is not None else 0,
+            "audio": sound.size if sound is not None else 0,
+            "time": self.video.num_marks if self.video else 0,
+        }
+        self.ranges: dict[str, Range] = {}
+        start = 0
+        for name, size in sizes.items():
+            self.ranges[name] = Range(name, start, size)
+            start += size
+        self.size = start
+        self.controls = {name: index for index, name in enumerate(CONTROLS)}
+
+    def control(self, name: str) -> int:
+        return self.controls[name]
+
+    def begin(self, modality: str) -> int:
+        return self.controls[f"begin_{modality}"]
+
+    def end(self, modality: str) -> int:
+        return self.controls[f"end_{modality}"]
+
+    @property
+    def modalities(self) -> tuple[Modality, ...]:
+        """What this vocabulary can write."""
+        have = {"text": True, "image": self.image, "audio": self.sound, "video": self.video}
+        return tuple(m for m in MODALITIES if have[m] is not None)
+
+    @property
+    def modality_of(self) -> np.ndarray:
+        """For every id its modality as an index of MODALITIES, or -1: end marks count to what they end."""
+        table = np.full(self.size, -1, np.int64)
+        for index, name in enumerate(MODALITIES[:3]):
+            r = self.ranges[name]
+            table[r.start : r.end] = index
+        time = self.ranges["time"]
+        table[time.start : time.end] = 3
+        for index, name in enumerate(MODALITIES):
+            table[self.end(name)] = index
+        return table
+
+    def encode(self, document: Document, memo: dict[int, np.ndarray] | None = None) -> Tokens:
+        """The ids of `document`, and which of them the loss counts.
+
+        Begin marks and speakers are never counted: whoever asks chooses them. `memo` holds ids by `id(part)` of parts
+        that were encoded before, so that a sound that many documents share is encoded once.
+        """
+        ids: list[np.ndarray] = [np.array([self.control("start")])]
+        counted: list[np.ndarray] = [np.array([False])]
+        role = None
+        for part in document:
+            if part.role is not None and part.role != role:
+                ids.append(np.array([self.control(part.role)]))
+                counted.append(np.array([False]))
+            role = part.role
+            body = self.encode_part(part, memo)
+            ids += [np.array([self.begin(part.modality)]), body, np.array([self.end(part.modality)])]
+            counted += [np.array([False]), np.full(len(body) + 1, part.counted)]
+        ids.append(np.array([self.control("stop")]))
+        counted.append(np.array([False]))
+        return Tokens(np.concatenate(ids).astype(np.int64), np.concatenate(counted))
+
+    def encode_part(self, part: Part, memo: dict[int, np.ndarray] | None = None) -> np.ndarray:
+        """The ids of one part, without its marks.
+
+        Raises:
+            TonyError: this vocabulary has no codec for the part's modality.
+        """
+        if memo is not None and payload_key(part) in memo:
+            return memo[payload_key(part)]
+        match part:
+            case Text():
+                return self.text.encode(part) + self.ranges["text"].start
+            case Image() if self.image is not None:
+                return np.asarray(self.image.encode(part)) + self.ranges["image"].start
+            case Audio() if self.sound is not None:
+                return np.asarray(self.sound.encode(part)) + self.ranges["audio"].start
+            case Video() if self.video is not None:
+                ids = self.video.encode(part)
+                is_mark = ids >= self.video.marks_from
+                return np.where(
+                    is_mark,
+                    ids - self.video.marks_from + self.ranges["time"].start,
+                    ids + self.ranges["image"].start,
+                )
+        known = ", ".join(self.modalities)
+        raise TonyError(f"this model knows no {part.modality}: it was trained on {known}")
+
+    def decode_part(self, modality: str, ids: Sequence[int] | np.ndarray) -> Part:
+        """The part of `ids`, given without marks."""
+        ids = np.asarray(ids, np.int64)
+        match modality:
+            case "text":
+                return self.text.decode(ids - self.ranges["text"].start)
+            case "image":
+                return self.image.decode(ids - self.ranges["image"].start)
+            case "audio":
+                return self.sound.decode(ids - self.ranges["audio"].start)
+            case "video":
+                time = self.ranges["time"]
+                is_mark = (ids >= time.start) & (ids < time.end)
+                return self.video.decode(
+                    np.where(
+                        is_mark, ids - time.start + self.video.marks_from, ids - self.ranges["image"].start
+                    )
+                )
+        raise AssertionError(modality)
+
+    def decode(self, ids: Iterable[int]) -> Document:
+        """The document of a whole stream; marks say what is what.
+
+        Raises:
+            TonyError: the stream follows no document's grammar.
+        """
+        parts: list[Part] = []
+        role, modality, body = None, None, []
+        begins = {self.begin(m): m for m in MODALITIES}
+        ends = {self.end(m): m for m in MODALITIES}
+        speakers = {self.control(r): r for r in ("system", "user", "assistant")}
+        for raw in ids:
+            index = int(raw)
+            if modality is not None:
+                if ends.get(index) == modality:
+                    part = self.decode_part(modality, body)
+                    object.__setattr__(part, "role", role)
+                    parts.append(part)
+                    modality, body = None, []
+                elif index < len(CONTROLS):
+                    raise TonyError(
+                        f"a {modality} part is interrupted by {CONTROLS[index]}: not a document's stream"
+                    )
+                else:
+                    body.append(index)
+            elif index in begins:
+                modality = begins[index]
+            elif index in speakers:
+                role = speakers[index]
+            elif index >= len(CONTROLS) or index in ends:
+                raise TonyError(f"id {index} stands outside every part: not a document's stream")
+        if modality is not None:
+            raise TonyError(f"the stream ends within a {modality} part")
+        return Document(parts)
+
+    @property
+    def hash(self) -> str:
+        """Changes whenever an id would mean something else."""
+        digest = hashlib.sha256(json.dumps(self._description(), sort_keys=True).encode())
+        digest.update(self.text._tokenizer.to_str().encode())
+        if isinstance(self.image, PixelCodec):
+            digest.update(self.image.palette.tobytes())
+        for codec in (self.image, self.sound):
+            digest.update(str(getattr(codec, "fingerprint", "")).encode())
+        return digest.hexdigest()[:12]
+
+    def _description(self) -> dict[str, Any]:
+        return {
+            "ranges": [[r.name, r.start, r.size] for r in self.ranges.values()],
+            "image": type(self.image).__name__ if self.image is not None else None,
+            "sound": type(self.sound).__name__ if self.sound is not None else None,
+            "video_seconds": self.video_seconds,
+        }
+
+    def save(self, folder: Path) -> None:
+        """Write text/, image/, sound/ and vocabulary.json below `folder`; the last file written is the index."""
+        for name, codec in (("text", self.text), ("image", self.image), ("sound", self.sound)):
+            if codec is not None:
+                codec.save(folder / name)
+        value = self._description() | {"hash": self.hash}
+        (folder / "vocabulary.json").write_text(json.dumps(value, indent=1), encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> Vocabulary:
+        """The vocabulary that `save` wrote.
+
+        Raises:
+            TonyError: a file is missing, unreadable, or from another vocabulary.
+        """
+        from tony.tokens.patches import PatchCodec
+        from tony.tokens.sound import SoundCodec
+
+        try:
+            value = json.loads((folder / "vocabulary.json").read_text(encoding="utf-8"))
+            image_kind, has_sound, stored = value["image"], value["sound"] is not None, value["hash"]
+        except (OSError, ValueError, KeyError) as error:
+            raise TonyError(f"{folder}: no readable vocabulary ({error}). Train the run again") from None
+        image = None
+        if image_kind is not None:
+            image = (PixelCodec if image_kind == "PixelCodec" else PatchCodec).load(folder / "image")
+        sound = SoundCodec.load(folder / "sound") if has_sound else None
+        vocabulary = cls(TextCodec.load(folder / "text"), image, sound, float(value["video_seconds"]))
+        if vocabulary.hash != stored:
+            raise TonyError(
+                f"{folder}: its parts do not belong together (another run's files?). Train the run again"
+            )
+        return vocabulary
+
+
+def payload_key(part: Part) -> int:
+    """A key of a part's content that ignores role and flag: the address of its array. The part must stay alive."""
+    match part:
+        case Text():
+            return hash(("text", part.text))
+        case Image():
+            return _address(part.pixels)
+        case Audio():
+            return _address(part.samples)
+        case Video():
+            return _address(part.frames)
+
+
+def _address(array: np.ndarray) -> int:
+    return hash((array.__array_interface__["data"][0], array.nbytes))
