@@ -55,6 +55,17 @@ class Text(_Part):
     modality: ClassVar[Modality] = "text"
     text: str
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.text, str):
+            raise TonyError(f"Text.text is {type(self.text).__name__}: give a str")
+        try:
+            self.text.encode()
+        except UnicodeEncodeError as error:  # half a pair from JSON such as "\\ud83d"
+            raise TonyError(
+                f"Text.text holds half a surrogate pair at character {error.start}: send whole characters"
+            ) from error
+
     def _content(self) -> tuple:
         return self.text, self.role, self.counted
 
@@ -105,7 +116,9 @@ class Audio(_Part):
         if not np.isfinite(samples).all():
             raise TonyError("Audio.samples holds NaN or infinity: clean the sound first")
         if not isinstance(self.rate, (int, np.integer)) or self.rate <= 0:
-            raise TonyError(f"Audio.rate is {self.rate!r}: give a positive whole number of samples per second")
+            raise TonyError(
+                f"Audio.rate is {self.rate!r}: give a positive whole number of samples per second"
+            )
         object.__setattr__(self, "samples", _frozen(samples.astype(np.float32, copy=False)))
         object.__setattr__(self, "rate", int(self.rate))
 
