@@ -194,6 +194,11 @@ def test_a_recorder_that_could_not_go_back_to_fill_in_the_size():
     assert decode(bytes(data), "wav") == decode(FILES["wav"], "wav")
 
 
+def test_a_gif_without_its_last_byte():
+    assert FILES["gif"].endswith(b"\x3b")
+    assert decode(FILES["gif"][:-1], "gif") == decode(FILES["gif"])  # some programs leave it out
+
+
 def test_paths_that_are_no_files(tmp_path):
     assert "does not exist" in refused(lambda: read(tmp_path / "a.png"))
     assert "is a folder" in refused(lambda: read(tmp_path))

@@ -27,9 +27,9 @@ def is_cut_short(file: BinaryIO, kind: str) -> bool:
 
 
 def _wav(file: BinaryIO, length: int) -> bool:
-    file.seek(12)
+    order = ">" if file.read(12)[:4] == b"RIFX" else "<"
     while file.tell() < length:
-        name, size = struct.unpack("<4sI", file.read(8))
+        name, size = struct.unpack(order + "4sI", file.read(8))
         if name == b"data":
             # A recorder that writes to a pipe cannot go back to fill the size in: it leaves a huge one.
             return size < 0x7FFF_0000 and file.tell() + size > length
@@ -107,6 +107,26 @@ def _webm(file: BinaryIO, length: int) -> bool:
 
 
 def _gif(file: BinaryIO, length: int) -> bool:
-    """A GIF ends in the byte 0x3B; some programs pad it with a few bytes."""
-    file.seek(max(0, length - 16))
-    return b"\x3b" not in file.read()
+    """Walks the blocks to the trailer, which some writers leave out: the end after a whole picture is an end too."""
+
+    def skip_colours(flags: int) -> None:
+        file.seek(3 << (flags & 7) + 1 if flags & 0x80 else 0, os.SEEK_CUR)
+
+    file.seek(10)
+    flags = file.read(3)[0]
+    skip_colours(flags)
+    has_picture = False
+    while block := file.read(1):
+        if block == b"\x3b":
+            return not has_picture
+        if block == b"\x2c":
+            skip_colours(file.read(9)[8])
+            file.seek(1, os.SEEK_CUR)  # the width of the LZW codes
+        elif block == b"\x21":
+            file.seek(1, os.SEEK_CUR)  # the kind of extension
+        else:
+            return False  # not what the standard allows, but no matter of length
+        while size := file.read(1)[0]:  # data blocks, up to an empty one
+            file.seek(size, os.SEEK_CUR)
+        has_picture |= block == b"\x2c"
+    return not has_picture or file.tell() > length

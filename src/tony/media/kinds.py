@@ -109,7 +109,7 @@ def sniff(head: bytes) -> str | None:
     ):
         if head.startswith(magic):
             return kind
-    if head[:4] in (b"RIFF", b"RF64"):
+    if head[:4] in (b"RIFF", b"RIFX", b"RF64"):
         return {b"WAVE": "wav", b"WEBP": "webp"}.get(head[8:12])
     if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide"):
         return "mp4"
