@@ -1,0 +1,250 @@
+"""Training of the codecs that have a network: sound (`tokens.sound`) and pictures (`tokens.patches`).
+
+Budgets are steps, never seconds, so that a codec is the same on every machine of one kind. Batch i is a pure function
+of (seed, i).
+
+Shape letters: B batch, N samples, W windows, n_fft, F frequencies, T frames.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tony.errors import TonyError
+from tony.media import Audio, to_rate
+from tony.tokens.sound import HOP, RATE, SoundCodec, SoundConfig, SoundNetwork, mel_filters
+
+Progress = Callable[[int, int, dict[str, float]], None]  # (step done, of how many, losses by name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SoundTraining:
+    """How a sound codec is trained, apart from the number of steps."""
+
+    batch: int = 16
+    crop_seconds: float = 1.0
+    learning_rate: float = 3e-3
+    warm_up: int = 50
+    final_rate: float = 0.05  # of the learning rate, reached at the last step on a cosine
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    average: float = 0.995  # decay of the averaged weights that become the codec
+    fft_sizes: tuple[int, ...] = (256, 512, 1024)
+    mel_weight: float = 1.0
+    intelligibility_weight: float = 1.0
+    gain_db: float = 0.0
+
+
+class _Magnitude(torch.autograd.Function):
+    """The magnitudes (B, W, F) of the windowed spectra of samples (B, N), windows `hop` apart.
+
+    Same as torch.stft with center=False, then abs; written out because the backward pass of `unfold` is six times
+    slower on a CPU than the overlap-add that it amounts to.
+    """
+
+    @staticmethod
+    def forward(ctx, samples: Tensor, window: Tensor, hop: int, n_fft: int) -> Tensor:
+        spectrum = torch.fft.rfft(samples.unfold(1, len(window), hop) * window, n=n_fft)
+        magnitude = torch.sqrt(spectrum.real.square() + spectrum.imag.square() + 1e-8)
+        ctx.save_for_backward(spectrum, magnitude, window)
+        ctx.hop, ctx.n_fft, ctx.length = hop, n_fft, samples.shape[1]
+        return magnitude
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor):
+        spectrum, magnitude, window = ctx.saved_tensors
+        # The adjoint of rfft: irfft without its 1/n, and half of every frequency that stands for two.
+        weight = torch.full_like(magnitude[0, 0], 0.5)
+        weight[0] = 1.0
+        if ctx.n_fft % 2 == 0:
+            weight[-1] = 1.0
+        frames = torch.fft.irfft(spectrum * (gradient / magnitude * weight), n=ctx.n_fft, norm="forward")
+        frames = frames[..., : len(window)] * window  # (B, W, window)
+        pieces = frames.reshape(len(frames), frames.shape[1], -1, ctx.hop)
+        overlap = pieces.shape[2]
+        out = frames.new_zeros(len(frames), frames.shape[1] + overlap - 1, ctx.hop)
+        for i in range(overlap):
+            out[:, i : i + frames.shape[1]] += pieces[:, :, i]
+        out = out.flatten(1)
+        return F.pad(out, (0, ctx.length - out.shape[1])), None, None, None
+
+
+def magnitudes(samples: Tensor, window: Tensor, hop: int, n_fft: int) -> Tensor:
+    """The magnitudes (B, W, n_fft / 2 + 1) of windows `hop` apart (a divisor of the window) of samples (B, N)."""
+    return _Magnitude.apply(samples, window, hop, n_fft)
+
+
+class SoundLoss(nn.Module):
+    """How far a copy is from its original, in three terms.
+
+    spectrum: over several window lengths, the mean absolute difference of log magnitudes plus the spectral convergence
+    |S - S'| / |S| (Yamamoto et al. 2020, arXiv 1910.11480). mel: the same difference of 80 log-mel bands.
+    intelligibility: 1 - correlation of one-third-octave envelopes over 384 ms, after ESTOI (Jensen and Taal 2016): it
+    trains towards the measure that benchmarks/codec.py reports, so that script reports STOI and a mel distance beside.
+    """
+
+    def __init__(self, training: SoundTraining) -> None:
+        super().__init__()
+        self.training_options = training
+        for size in training.fft_sizes:
+            self.register_buffer(f"window_{size}", torch.hann_window(size), persistent=False)
+        self.register_buffer("mel", mel_filters(80, 1024), persistent=False)
+        # ESTOI at 16 kHz: windows of 25.6 ms, 12.8 ms apart (rounded to 410 and 205 samples), 15 bands from 150 Hz.
+        self.register_buffer("window_estoi", torch.hann_window(410), persistent=False)
+        hz = torch.arange(410 + 1) * RATE / 820
+        centres = 150 * 2 ** (torch.arange(15) / 3)
+        bands = (hz[:, None] >= centres * 2 ** (-1 / 6)) & (hz[:, None] < centres * 2 ** (1 / 6))
+        self.register_buffer("bands", bands.float(), persistent=False)
+
+    def forward(self, copy: Tensor, original: Tensor) -> dict[str, Tensor]:
+        """The terms by name, scalars, of copies (B, N) against originals (B, N)."""
+        options = self.training_options
+        spectrum = mel = copy.new_zeros(())
+        for size in options.fft_sizes:
+            window = getattr(self, f"window_{size}")
+            ours = magnitudes(copy, window, size // 4, size)
+            with torch.no_grad():
+                theirs = magnitudes(original, window, size // 4, size)
+            log_ours, log_theirs = torch.log(ours + 1e-3), torch.log(theirs + 1e-3)
+            convergence = (ours - theirs).norm() / theirs.norm().clamp(min=1e-3)
+            spectrum = spectrum + (log_ours - log_theirs).abs().mean() + convergence
+            if size == 1024:
+                mel = (torch.log(ours @ self.mel + 1e-3) - torch.log(theirs @ self.mel + 1e-3)).abs().mean()
+        terms = {"spectrum": spectrum / len(options.fft_sizes), "mel": options.mel_weight * mel}
+        if options.intelligibility_weight:
+            terms["intelligibility"] = options.intelligibility_weight * self.unintelligible(copy, original)
+        return terms
+
+    def unintelligible(self, copy: Tensor, original: Tensor) -> Tensor:
+        """1 - the mean ESTOI-like correlation; 0 for a perfect copy."""
+        ours = self._segments(copy)
+        with torch.no_grad():
+            theirs = self._segments(original)
+        return 1 - (ours * theirs).sum((-1, -2)).mean() / 30
+
+    def _segments(self, samples: Tensor) -> Tensor:
+        """Normalised envelopes (B, S, 15, 30) of all segments of 30 windows."""
+        power = magnitudes(samples, self.window_estoi, 205, 820).square() @ self.bands  # (B, W, 15)
+        envelope = torch.sqrt(power + 1e-6).transpose(1, 2)
+        segments = torch.stack(
+            [envelope[:, :, i : i + 30] for i in range(0, envelope.shape[2] - 29, 3)], dim=1
+        )
+        segments = _standard(segments, -1)  # each band over time
+        return _standard(segments, -2)  # each moment over bands
+
+
+def _standard(x: Tensor, dim: int) -> Tensor:
+    """x minus its mean, scaled to unit norm, along one dimension."""
+    x = x - x.mean(dim, keepdim=True)
+    return x / torch.sqrt(x.square().sum(dim, keepdim=True) + 1e-4)
+
+
+def train_sound_codec(
+    clips: Sequence[Audio],
+    config: SoundConfig | None = None,
+    steps: int = 1000,
+    seed: int = 0,
+    *,
+    training: SoundTraining | None = None,
+    progress: Progress | None = None,
+) -> SoundCodec:
+    """The sound codec that `steps` batches of random crops of the clips make of `config`.
+
+    The codec holds the running average of the weights. Clips should have speech level (RMS about 0.1, as
+    `data.speech.speak` gives). bf16 is used in matrix products where the CPU multiplies it natively.
+    """
+    config, training = config or SoundConfig(), training or SoundTraining()
+    crops = Crops(clips, training)
+    torch.manual_seed(seed)
+    network = SoundNetwork(config).train()
+    with torch.no_grad():
+        sample = network.features(crops.batch(seed, 2**31, 64)).flatten(0, 1)
+        network.feature_mean.copy_(sample.mean(0))
+        network.feature_scale.copy_(sample.std(0) + 0.1)
+    loss = SoundLoss(training)
+    weights = list(network.parameters())
+    averaged = [w.detach().clone() for w in weights]
+    optimizer = torch.optim.AdamW(
+        weights, training.learning_rate, betas=(0.8, 0.95), weight_decay=training.weight_decay, fused=True
+    )
+    bf16 = has_native_bf16()
+    for step in range(steps):
+        rate = _rate(step, steps, training)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        original = crops.batch(seed, step, training.batch)
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            copy, _ = network(original)
+        terms = loss(copy, original)
+        optimizer.zero_grad(set_to_none=True)
+        sum(terms.values()).backward()
+        nn.utils.clip_grad_norm_(weights, training.clip)
+        optimizer.step()
+        decay = min(training.average, (1 + step) / (10 + step))
+        torch._foreach_lerp_(averaged, [w.detach() for w in weights], 1 - decay)
+        if progress:
+            progress(step + 1, steps, {name: float(value.detach()) for name, value in terms.items()})
+    with torch.no_grad():
+        for weight, mean in zip(weights, averaged, strict=True):
+            weight.copy_(mean)
+    return SoundCodec(network)
+
+
+def _rate(step: int, steps: int, training: SoundTraining) -> float:
+    """The learning rate of one step: a linear warm-up, then half a cosine down to `final_rate`."""
+    warm = min(training.warm_up, max(1, steps // 5))
+    if step < warm:
+        return training.learning_rate * (step + 1) / warm
+    along = (step - warm) / max(1, steps - warm)
+    low = training.final_rate
+    return training.learning_rate * (low + (1 - low) * 0.5 * (1 + math.cos(math.pi * along)))
+
+
+def has_native_bf16() -> bool:
+    """Whether this CPU multiplies bf16 natively (AVX-512 BF16 or AMX); elsewhere bf16 is slower than float32."""
+    return bool(torch.cpu._is_avx512_bf16_supported())
+
+
+class Crops:
+    """Batch i of random crops of clips, a pure function of (seed, i); each clip in proportion to its length."""
+
+    def __init__(self, clips: Sequence[Audio], training: SoundTraining) -> None:
+        self.length = round(training.crop_seconds * RATE / HOP) * HOP
+        self.gain_db = training.gain_db
+        # A gap of silence after each clip: crops show how speech starts and ends, and short words fit a crop.
+        pieces, self.starts = [], []
+        at = 0
+        for clip in clips:
+            samples = to_rate(clip, RATE).samples
+            if not len(samples):
+                continue
+            padded = np.concatenate(
+                [samples, np.zeros(max(RATE // 10, self.length - len(samples)), np.float32)]
+            )
+            pieces.append(padded)
+            self.starts.append((at, max(1, len(padded) - self.length + 1)))
+            at += len(padded)
+        if not pieces:
+            raise TonyError("there is no sound to train a codec on: give at least one clip that is not empty")
+        self.samples = np.concatenate(pieces)
+        rooms = np.array([room + self.length / 2 for _, room in self.starts])
+        self.shares = np.cumsum(rooms / rooms.sum())
+
+    def batch(self, seed: int, index: int, size: int) -> Tensor:
+        """Crops (size, N)."""
+        draw = np.random.default_rng([seed, index])
+        rows = np.zeros((size, self.length), np.float32)
+        for row, clip in enumerate(np.searchsorted(self.shares, draw.random(size))):
+            start, room = self.starts[min(clip, len(self.starts) - 1)]
+            begin = start + int(draw.integers(room))
+            rows[row] = self.samples[begin : begin + self.length]
+            if self.gain_db:
+                rows[row] *= 10 ** (draw.uniform(-self.gain_db, self.gain_db) / 20)
+        return torch.from_numpy(rows)
