@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from tony.media import Limits as MediaLimits
 
-
 MEDIA_LIMITS = MediaLimits(
     max_bytes=32 * 2**20,
     max_seconds=300.0,
