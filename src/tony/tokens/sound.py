@@ -204,8 +204,17 @@ class SoundCodec:
 
     def __init__(self, network: SoundNetwork) -> None:
         self.config = network.config
-        self.network = network.double().eval().requires_grad_(False)
+        # Through float32, as saved: a codec just trained and the same one loaded are one and the same.
+        self.network = network.float().double().eval().requires_grad_(False)
         self.size = network.fsq.size
+
+    @property
+    def fingerprint(self) -> str:
+        """Sixteen hexadecimal digits that differ where the config or any weight differs."""
+        digest = hashlib.sha256(self.config.hash.encode())
+        for name, value in sorted(self.network.state_dict().items()):
+            digest.update(name.encode() + value.float().numpy().tobytes())
+        return digest.hexdigest()[:16]
 
     def encode(self, part: Part) -> np.ndarray:
         """The ids, int64 (n,), one per 20 ms begun; other rates are converted to 16 kHz first."""
