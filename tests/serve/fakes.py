@@ -39,11 +39,14 @@ class Tokens:
 class FakeVocabulary:
     """One id a byte, 64 a picture, 50 a second of sound."""
 
-    def encode(self, document: Document) -> Tokens:
+    def encode_part(self, part) -> np.ndarray:
         sizes = {Text: lambda p: len(p.text.encode()), Image: lambda p: 64}
         sizes[Audio] = lambda p: round(p.seconds * 50)
         sizes[Video] = lambda p: 64 * len(p.frames)
-        return Tokens(np.zeros(sum(sizes[type(part)](part) for part in document), np.int64))
+        return np.zeros(sizes[type(part)](part), np.int64)
+
+    def encode(self, document: Document) -> Tokens:
+        return Tokens(np.concatenate([self.encode_part(part) for part in document]))
 
 
 @cache
@@ -82,7 +85,7 @@ class FakeOmni:
     name = "fake"
     created = 1_700_000_000
     run = None
-    parameters = 1_234_567
+    num_parameters = 1_234_567
 
     def __init__(self, delay: float = 0.0) -> None:
         self.delay = delay

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from tony import media
-from tony.media.document import Audio, Document, Image, Text
+from tony.media.document import Audio, Image, Part, Text
 from tony.serve.request import ChatRequest
 from tony.serve.sound import PcmStream
 
@@ -132,12 +132,12 @@ class Answer:
             spent += math.ceil(self._size(choice.partial) * rows / choice.partial.height)
         return spent
 
-    def _size(self, *parts: Any) -> int:
-        return len(self.omni.vocabulary.encode(Document(parts)).ids)
+    def _size(self, part: Part) -> int:
+        return len(self.omni.vocabulary.encode_part(part))
 
     def usage(self) -> dict:
         """The `usage` object: ids of the prompt and of all replies."""
-        prompt = self._size(*self.request.document)
+        prompt = len(self.omni.vocabulary.encode(self.request.document).ids)
         completion = sum(self._tokens(choice) for choice in self.choices)
         return {
             "prompt_tokens": prompt,

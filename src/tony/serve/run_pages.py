@@ -63,7 +63,7 @@ def summary(omni: Any, path: Path | None) -> dict:
 
 def parameters(omni: Any) -> int | None:
     """The number of parameters of the network, where the model tells it."""
-    count = getattr(omni, "parameters", None)
+    count = getattr(omni, "num_parameters", None)
     count = count() if callable(count) else count
     return count if isinstance(count, int) and not isinstance(count, bool) else None
 

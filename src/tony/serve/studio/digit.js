@@ -3,8 +3,9 @@
 // Those digits were made from 32x32 bitmaps (NIST form-based handprint preprocessing: the bounding box is
 // scaled to 20 x 32, strokes are made thicker or thinner until the ink is alike), counting ink in 4x4
 // blocks. Measured on the 1,797 digits: mean ink is 0.305 of the square, and between 0.296 and 0.322 for
-// every class; columns 1 to 6 and all rows hold ink. So the strokes are laid into a 20 x 32 box and drawn
-// with the pen thickness that gives this share of ink, whatever size they were drawn at.
+// every class; columns 1 to 6 and all rows hold ink; slant is taken out by a shear that puts the leftmost ends
+// at the top and at the bottom above each other. So the strokes are sheared like that, laid into a 20 x 32
+// box, and drawn with the pen thickness that gives this share of ink, whatever size they were drawn at.
 
 export const SIDE = 8;
 export const LEVELS = 17;
@@ -13,12 +14,13 @@ const BOX_WIDTH = 20;
 const INK = 0.305;
 const THINNEST = 2.5;
 const THICKEST = 9;
-const NARROW = 0.28; // width / height below which a shape is a bar: widening would make it a blot
+const EDGE = 0.1; // of the height: what counts as the top and the bottom end
+const NARROW = 0.4; // width / height below which a shape is a bar: widening would make it a blot
 
-/** 64 ink levels 0..16, row by row, of `strokes`: lists of [x, y] in any unit. All 0 without strokes. */
-export function digitOf(strokes) {
-  const points = strokes.flat();
-  if (!points.length) return new Uint8Array(SIDE * SIDE);
+/** 64 ink levels 0..16, row by row, of strokes: lists of [x, y] in any unit. All 0 without strokes. */
+export function digitOf(drawn) {
+  if (!drawn.flat().length) return new Uint8Array(SIDE * SIDE);
+  const strokes = upright(drawn);
   let low = THINNEST;
   let high = THICKEST;
   for (let i = 0; i < 12; i += 1) { // ink grows with thickness: bisection
@@ -27,6 +29,18 @@ export function digitOf(strokes) {
     else high = thickness;
   }
   return counts(bitmap(strokes, (low + high) / 2));
+}
+
+/** The strokes sheared until their leftmost ends at the top and at the bottom are above each other. */
+function upright(strokes) {
+  const points = strokes.flat();
+  const ys = points.map((p) => p[1]);
+  const [top, bottom] = [Math.min(...ys), Math.max(...ys)];
+  const band = EDGE * (bottom - top);
+  const left = (isAt) => Math.min(...points.filter((p) => isAt(p[1])).map((p) => p[0]));
+  const lean = left((y) => y >= bottom - band) - left((y) => y <= top + band);
+  const slope = bottom > top ? lean / (bottom - top) : 0;
+  return strokes.map((stroke) => stroke.map(([x, y]) => [x - slope * (y - top), y]));
 }
 
 /** The 32x32 bitmap (1 = ink) of `strokes` scaled into the frame and drawn `thickness` pixels wide. */

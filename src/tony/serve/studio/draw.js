@@ -65,9 +65,18 @@ export class Pad {
 
   paint() {
     ink(this.pen, this.canvas.width, this.strokes);
+    if (this.isEmpty) this.invite();
     const context = this.preview.getContext("2d");
     if (this.format.kind === "digit") paintLevels(context, digitOf(this.strokes));
     else ink(context, this.preview.width, this.strokes);
+  }
+
+  invite() {
+    this.pen.fillStyle = "#8a857b";
+    this.pen.font = "30px system-ui, sans-serif";
+    this.pen.textAlign = "center";
+    const side = this.canvas.width;
+    this.pen.fillText(this.format.kind === "digit" ? "draw a digit here" : "draw here", side / 2, side / 2 + 10);
   }
 
   /** The PNG that is sent, as a data URL. */
