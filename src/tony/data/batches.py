@@ -13,7 +13,6 @@ import numpy as np
 import torch
 
 from tony.data.shards import Packing, Shard, pack
-from tony.model.segments import Segments
 
 
 @dataclass(frozen=True)
@@ -22,22 +21,15 @@ class Batch:
 
     Attributes:
         ids: int64 (windows, context).
-        segments: where the documents lie.
+        lengths: the documents of each window, in order; what is left of the window is padding.
         places: int64 (n,), flat positions whose successor the loss counts.
         targets: int64 (n,), those successors.
     """
 
     ids: torch.Tensor
-    segments: Segments
+    lengths: list[list[int]]
     places: torch.Tensor
     targets: torch.Tensor
-
-    def to(self, device: torch.device | str) -> Batch:
-        if str(device) == "cpu":
-            return self
-        return Batch(
-            self.ids.to(device), self.segments.to(device), self.places.to(device), self.targets.to(device)
-        )
 
 
 class Batches:
@@ -91,7 +83,7 @@ class Batches:
         followed = np.flatnonzero(counted.reshape(-1)[1:])
         return Batch(
             ids=torch.from_numpy(ids),
-            segments=Segments.from_lengths(lengths, self.context),
+            lengths=lengths,
             places=torch.from_numpy(followed),
             targets=torch.from_numpy(ids.reshape(-1)[followed + 1]),
         )

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
+from tony.atomic import replacing, write_json
 from tony.errors import TonyError
-from tony.runs import replacing, write_json
 from tony.tokens.vocabulary import MODALITIES, Tokens, Vocabulary
 
 PACKING_GROUP = 8192  # documents

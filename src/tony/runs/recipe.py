@@ -58,11 +58,8 @@ class SoundCodecRecipe(_Section):
     """The FSQ sound codec: 16 kHz, 50 ids a second."""
 
     levels: tuple[Positive, ...] = (8, 5, 5, 5)
-    width: Positive = 128
-    depth: Positive = 4
+    width: Positive = 256
     steps: Positive = 600
-    seconds: float = Field(0.8, gt=0, description="length of a training crop")
-    batch: Positive = 16
 
 
 class VocabularyRecipe(_Section):

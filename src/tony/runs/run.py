@@ -7,50 +7,17 @@ import os
 import platform
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from tony.atomic import replacing, write_json
 from tony.errors import TonyError
 from tony.runs.recipe import Recipe, load_recipe
 
 PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "tokenizers", "safetensors", "pillow", "soundfile", "soxr", "av")
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path` that becomes `path` only when the block ends well.
-
-    A full disk or a kill in the middle leaves what was there before.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise TonyError(
-            f"{path}: cannot be written ({error.strerror or error}). Free some space or choose another folder"
-        ) from None
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def write_json(path: Path, value: Any) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def commit_hash() -> str | None:

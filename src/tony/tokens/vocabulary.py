@@ -256,7 +256,6 @@ class Vocabulary:
         Raises:
             TonyError: a file is missing, unreadable, or from another vocabulary.
         """
-        from tony.tokens.patches import PatchCodec
         from tony.tokens.sound import SoundCodec
 
         try:
@@ -265,8 +264,12 @@ class Vocabulary:
         except (OSError, ValueError, KeyError) as error:
             raise TonyError(f"{folder}: no readable vocabulary ({error}). Train the run again") from None
         image = None
-        if image_kind is not None:
-            image = (PixelCodec if image_kind == "PixelCodec" else PatchCodec).load(folder / "image")
+        if image_kind == "PixelCodec":
+            image = PixelCodec.load(folder / "image")
+        elif image_kind is not None:
+            from tony.tokens.patches import PatchCodec
+
+            image = PatchCodec.load(folder / "image")
         sound = SoundCodec.load(folder / "sound") if has_sound else None
         vocabulary = cls(TextCodec.load(folder / "text"), image, sound, float(value["video_seconds"]))
         if vocabulary.hash != stored:

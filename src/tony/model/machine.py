@@ -1,0 +1,57 @@
+"""What this machine can do: devices, precision, threads, compiler."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+
+import torch
+
+from tony.errors import TonyError
+
+
+def prepare_threads() -> None:
+    """Use as many threads as this process may use cores. Spin settings are made before torch loads (tony.cli)."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if torch.get_num_threads() != cores:
+        torch.set_num_threads(cores)
+
+
+def choose_device(wish: str) -> torch.device:
+    """The device that `wish` names; "auto" takes a GPU where there is one."""
+    if wish == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(wish)
+    except RuntimeError:
+        raise TonyError(f"train.device={wish!r}: no such device. Use auto, cpu or cuda") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise TonyError(f"train.device={wish!r}: this machine has no CUDA device. Use train.device=cpu")
+    return device
+
+
+def choose_precision(wish: str, device: torch.device) -> torch.dtype:
+    """bfloat16 where the device computes it natively and nothing else was asked for, float32 elsewhere."""
+    if wish != "auto":
+        return getattr(torch, wish)
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    return torch.bfloat16 if has_native_bfloat16() else torch.float32
+
+
+def has_native_bfloat16() -> bool:
+    """Whether the CPU multiplies bfloat16 in hardware (AVX512-BF16 or AMX); emulated it would be slower than float32."""
+    checks = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    return any(check() for check in checks if check is not None)
+
+
+def autocast(device: torch.device, precision: torch.dtype) -> contextlib.AbstractContextManager:
+    if precision == torch.float32:
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, precision)
+
+
+def has_compiler() -> bool:
+    """Whether torch.compile finds the C++ compiler that it needs on a CPU."""
+    return any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "g++", "clang++"))

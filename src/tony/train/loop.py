@@ -1,0 +1,209 @@
+"""The training loop: one pass over steps, from nothing or from the last checkpoint."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tony.data.batches import Batch, Batches
+from tony.data.shards import Shard
+from tony.errors import TonyError
+from tony.model.machine import autocast, choose_device, choose_precision, has_compiler, prepare_threads
+from tony.model.weights import save_model
+from tony.model import Segments, Transformer, TransformerConfig
+from tony.runs import Run
+from tony.runs.recipe import TrainRecipe
+from tony.tokens.vocabulary import MODALITIES, Vocabulary
+from tony.train.checkpoint import load_checkpoint, save_checkpoint, saved_steps
+from tony.train.loss import weighted_nats
+from tony.train.progress import Reporter
+
+
+def learning_rate(recipe: TrainRecipe, step: int, steps: int) -> float:
+    """Linear warm-up, constant, linear decay to 0 over the last `decay` share of the steps."""
+    warmup = max(1, round(recipe.warmup * steps))
+    decay = max(1, round(recipe.decay * steps))
+    return recipe.lr * min(1.0, (step + 1) / warmup, (steps - step) / decay)
+
+
+def build_optimizer(model: torch.nn.Module, recipe: TrainRecipe) -> torch.optim.AdamW:
+    """AdamW with weight decay on the matrices of the blocks, and none on embeddings, readout and gains."""
+    decayed, others = [], []
+    for name, parameter in model.named_parameters():
+        (decayed if parameter.dim() == 2 and name.startswith("blocks.") else others).append(parameter)
+    groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=recipe.lr, betas=(recipe.beta1, recipe.beta2), eps=1e-10, fused=True)
+
+
+def loss_weights(shares: dict[str, float], shard: Shard, vocabulary: Vocabulary) -> Tensor:
+    """A weight for every id, float32 (vocabulary,), that gives each modality its share of the loss.
+
+    A modality's weight is its share of the loss over its share of the counted ids; without shares every weight is 1.
+    """
+    kinds = torch.from_numpy(vocabulary.modality_of)
+    weights = torch.ones(len(MODALITIES) + 1)
+    counts = shard.modality_counts(vocabulary, counted_only=True)
+    present = {m: shares[m] for m in shares if counts.get(m)}
+    if present:
+        total = sum(counts.values())
+        for index, name in enumerate(MODALITIES):
+            share = present.get(name, 0.0) / sum(present.values())
+            weights[index] = share / (counts[name] / total) if counts[name] else 0.0
+    return weights[kinds]
+
+
+@dataclass
+class Losses:
+    """Sums of losses and counts by modality, float64."""
+
+    sums: np.ndarray
+    counts: np.ndarray
+
+    @classmethod
+    def zero(cls) -> Losses:
+        return cls(np.zeros(len(MODALITIES)), np.zeros(len(MODALITIES)))
+
+    def add(self, nats: Tensor, kinds: Tensor) -> None:
+        """Count losses (n,) of ids of modalities (n,)."""
+        n = len(MODALITIES)
+        self.sums += torch.bincount(kinds, nats.double(), minlength=n).cpu().numpy()
+        self.counts += torch.bincount(kinds, minlength=n).cpu().numpy()
+
+    @property
+    def by_modality(self) -> dict[str, float]:
+        """Nats per counted id of each modality that was met."""
+        pairs = zip(MODALITIES, self.sums, self.counts, strict=True)
+        return {name: float(s / c) for name, s, c in pairs if c}
+
+    @property
+    def mean(self) -> float:
+        return float(self.sums.sum() / max(1.0, self.counts.sum()))
+
+
+class Trainer:
+    """One model, its optimiser and its batches; `step` is how many steps are behind it."""
+
+    def __init__(self, run: Run, vocabulary: Vocabulary, train: Shard, heldout: Shard, reporter: Reporter) -> None:
+        recipe = run.recipe
+        self.run, self.recipe, self.vocabulary, self.reporter = run, recipe.train, vocabulary, reporter
+        prepare_threads()
+        self.device = choose_device(recipe.train.device)
+        self.precision = choose_precision(recipe.train.precision, self.device)
+        config = TransformerConfig.from_recipe(recipe.model, vocabulary.size)
+        self.model = Transformer(config)
+        self.model.reset(torch.Generator().manual_seed(recipe.seed))
+        self.model.to(self.device)
+        if recipe.train.compile:
+            self._compile()
+        self.optimizer = build_optimizer(self.model, recipe.train)
+        self.batches = Batches(train, config.context, recipe.train.batch_tokens, recipe.seed)
+        self.heldout = Batches(heldout, config.context, recipe.train.batch_tokens, recipe.seed)
+        self.weights = loss_weights(recipe.train.loss_shares, train, vocabulary).to(self.device)
+        self.kinds = torch.from_numpy(vocabulary.modality_of).to(self.device)
+        self.steps = max(1, round(recipe.train.tokens / self.batches.tokens_per_batch))
+        self.step = 0
+        self.seconds = 0.0
+        self.skipped = 0
+
+    def _compile(self) -> None:
+        if self.device.type == "cuda" or has_compiler():
+            self.model.compile_blocks()
+        else:
+            self.reporter.say("torch.compile needs a C++ compiler, and none was found: training goes on without it")
+
+    def loss(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """The loss (), and of each counted id its nats (n,) and its modality (n,)."""
+        segments = Segments.from_lengths(batch.lengths, self.batches.context).to(self.device)
+        targets = batch.targets.to(self.device)
+        with autocast(self.device, self.precision):
+            states = self.model.trunk(batch.ids.to(self.device), segments)
+            logits = self.model.readout(states.index_select(0, batch.places.to(self.device)))
+        loss, nats = weighted_nats(logits, targets, self.weights[targets], self.recipe.z_loss)
+        return loss, nats, self.kinds[targets]
+
+    def update(self, losses: Losses) -> tuple[float, float]:
+        """One optimiser step on batch `self.step`; the learning rate and the gradient norm come back."""
+        loss, nats, kinds = self.loss(self.batches[self.step])
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip)
+        lr = learning_rate(self.recipe, self.step, self.steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        if torch.isfinite(norm):
+            self.optimizer.step()
+        else:
+            self.skipped += 1
+        self.optimizer.zero_grad(set_to_none=True)
+        losses.add(nats, kinds)
+        self.step += 1
+        return lr, float(norm)
+
+    @torch.no_grad()
+    def evaluate(self, most_batches: int = 8) -> dict[str, float]:
+        """Held-out loss in nats per counted id, by modality."""
+        losses = Losses.zero()
+        per_batch = self.heldout.windows_per_batch
+        windows = range(min(len(self.heldout.packing), most_batches * per_batch))
+        for first in range(0, len(windows), per_batch):
+            _, nats, kinds = self.loss(self.heldout.assemble(list(windows[first : first + per_batch])))
+            losses.add(nats, kinds)
+        return losses.by_modality
+
+    def resume(self) -> bool:
+        """Go to the last checkpoint, if there is one."""
+        steps = saved_steps(self.run.checkpoints)
+        if not steps:
+            return False
+        extra = load_checkpoint(self.run.checkpoints, steps[-1], self.model, self.optimizer)
+        if extra["vocabulary"] != self.vocabulary.hash:
+            raise TonyError(f"{self.run.checkpoints}: made with another vocabulary. Remove {self.run.path} and train again")
+        self.step, self.seconds, self.skipped = steps[-1], extra["seconds"], extra["skipped"]
+        self.run.truncate_metrics(self.step)
+        return True
+
+    def save(self) -> None:
+        extra = {"vocabulary": self.vocabulary.hash, "seconds": self.seconds, "skipped": self.skipped}
+        save_checkpoint(self.run.checkpoints, self.step, self.model, self.optimizer, extra)
+
+    def fit(self, until: int | None = None, on_log: Callable[[dict], None] | None = None) -> None:
+        """Train to the last step (or to `until`), logging and saving on the way; Ctrl-C saves before it leaves."""
+        end = min(self.steps, until or self.steps)
+        tokens_per_step = self.batches.tokens_per_batch
+        flops_per_step = 6 * self.model.num_parameters_without_embeddings * tokens_per_step
+        self.reporter.begin("training", self.steps, self.step)
+        losses, since, last_step = Losses.zero(), time.perf_counter(), self.step
+        try:
+            while self.step < end:
+                lr, norm = self.update(losses)
+                is_last = self.step == end
+                if self.step % self.recipe.log_every == 0 or is_last:
+                    elapsed = time.perf_counter() - since
+                    self.seconds += elapsed
+                    speed = (self.step - last_step) * tokens_per_step / elapsed
+                    row = {
+                        "step": self.step, "tokens": self.step * tokens_per_step, "flops": self.step * flops_per_step,
+                        "seconds": round(self.seconds, 2), "loss": losses.mean, "loss_by_modality": losses.by_modality,
+                        "lr": lr, "grad_norm": norm, "tokens_per_second": round(speed, 1), "skipped": self.skipped,
+                    }  # fmt: skip
+                    if self.step % self.recipe.evaluate_every == 0 or is_last:
+                        row["heldout_by_modality"] = self.evaluate()
+                    self.run.log(row)
+                    if on_log:
+                        on_log(row)
+                    self.reporter.advance(self.step, loss=row["loss"], speed=speed, by=row["loss_by_modality"])
+                    losses, since, last_step = Losses.zero(), time.perf_counter(), self.step
+                if self.step % self.recipe.checkpoint_every == 0 and not is_last:
+                    self.save()
+        except KeyboardInterrupt:
+            self.save()
+            raise
+        self.save()
+
+    def finish(self) -> None:
+        """Write the finished model in exchange form."""
+        save_model(self.run.model, self.model)

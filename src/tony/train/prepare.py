@@ -1,0 +1,127 @@
+"""What must be there before the first step: the vocabulary with its trained codecs, and the encoded shards."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tony.data.shards import Shard
+from tony.data.sources import Source, open_source
+from tony.errors import TonyError
+from tony.media import Audio, Document
+from tony.runs import Run
+from tony.runs.recipe import ImageCodecRecipe, Recipe, SoundCodecRecipe
+from tony.tokens.pixels import PixelCodec
+from tony.tokens.text import TextCodec
+from tony.tokens.vocabulary import Tokens, Vocabulary, payload_key
+from tony.train.progress import Reporter
+
+ENCODED_TOGETHER = 2048  # documents whose sounds are encoded in one go
+
+
+def prepare(run: Run, reporter: Reporter) -> tuple[Vocabulary, Shard, Shard]:
+    """The run's vocabulary and its train and held-out shards; what exists is read, what is missing is made."""
+    source: Source | None = None
+    if not (run.vocabulary / "vocabulary.json").is_file():
+        source = open_source(run.recipe)
+        build_vocabulary(source, run.recipe, run.vocabulary, reporter)
+    vocabulary = Vocabulary.load(run.vocabulary)
+    shards = []
+    for split in ("train", "heldout"):
+        folder = run.data / split
+        if not (folder / "index.json").is_file():
+            source = source or open_source(run.recipe)
+            documents = source.documents(split)
+            tokens = encode_documents(documents, vocabulary, run.recipe.model.context, reporter, f"encoding ({split})")
+            Shard.write(folder, tokens, vocabulary)
+        shards.append(Shard(folder, vocabulary.hash))
+    return vocabulary, shards[0], shards[1]
+
+
+def build_vocabulary(source: Source, recipe: Recipe, folder: Path, reporter: Reporter) -> Vocabulary:
+    """Train the codecs that `recipe` asks for on `source`, and save them below `folder`, whole or not at all."""
+    settings = recipe.vocabulary
+    text = TextCodec.train(source.texts(), settings.text)
+    image = build_image_codec(source, settings.image, recipe.seed, reporter) if settings.image else None
+    sound = build_sound_codec(source.sounds(), settings.sound, recipe.seed, reporter) if settings.sound else None
+    vocabulary = Vocabulary(text, image, sound, settings.video_seconds)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        vocabulary.save(temporary)
+        shutil.rmtree(folder, ignore_errors=True)
+        temporary.rename(folder)
+    except OSError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise TonyError(f"{folder}: cannot be written ({error.strerror}). Free some space or choose another folder") from None
+    return vocabulary
+
+
+def build_image_codec(source: Source, recipe: ImageCodecRecipe, seed: int, reporter: Reporter) -> Any:
+    """The picture codec; None where the data hold no picture."""
+    images = source.images()
+    if not images:
+        return None
+    if recipe.kind == "grey":
+        return PixelCodec.grey(recipe.side, recipe.levels)
+    if recipe.kind == "palette":
+        return PixelCodec.fit(images, recipe.side, recipe.levels, seed)
+    from tony.tokens.patches import PatchConfig
+    from tony.train.codecs import train_patch_codec
+
+    reporter.begin("training the picture codec", recipe.steps)
+    config = PatchConfig(side=recipe.side)
+    return train_patch_codec(images, config, recipe.steps, seed, progress=_told(reporter))
+
+
+def build_sound_codec(sounds: list[Audio], recipe: SoundCodecRecipe, seed: int, reporter: Reporter) -> Any:
+    """The sound codec; None where the data hold no sound."""
+    if not sounds:
+        return None
+    from tony.tokens.sound import SoundConfig
+    from tony.train.codecs import train_sound_codec
+
+    reporter.begin("training the sound codec", recipe.steps)
+    config = SoundConfig(levels=recipe.levels, width=recipe.width)
+    return train_sound_codec(sounds, config, recipe.steps, seed, progress=_told(reporter))
+
+
+def _told(reporter: Reporter) -> Callable[[int, int, dict[str, float]], None]:
+    """`reporter` in the form in which codec training tells of its steps: step, steps, terms of the loss."""
+    return lambda step, _steps, terms: reporter.advance(step, loss=sum(terms.values()))
+
+
+def encode_documents(
+    documents: Iterable[Document], vocabulary: Vocabulary, context: int, reporter: Reporter, what: str
+) -> Iterator[Tokens]:
+    """The tokens of each document; one longer than `context` is cut, and how many were is said at the end."""
+    memo: dict[int, np.ndarray] = {}
+    keep: list[Any] = []  # the memo's keys are addresses: their arrays must stay alive
+    cut = done = 0
+    iterator = iter(documents)
+    reporter.begin(what, 0)
+    while group := list(islice(iterator, ENCODED_TOGETHER)):
+        if vocabulary.sound is not None:
+            fresh = {payload_key(p): p for d in group for p in d if isinstance(p, Audio) and payload_key(p) not in memo}
+            start = vocabulary.ranges["audio"].start
+            for (key, part), ids in zip(
+                fresh.items(), vocabulary.sound.encode_many(list(fresh.values())), strict=True
+            ):
+                memo[key] = np.asarray(ids) + start
+                keep.append(part)
+        for document in group:
+            tokens = vocabulary.encode(document, memo)
+            if len(tokens) > context:
+                cut += 1
+                tokens = Tokens(tokens.ids[:context], tokens.counted[:context])
+            yield tokens
+        done += len(group)
+        reporter.advance(done)
+    if cut:
+        reporter.say(f"{cut} of {done} documents are longer than model.context={context} ids and were cut there")
