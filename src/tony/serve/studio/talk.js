@@ -15,7 +15,7 @@ const $ = (id) => document.getElementById(id);
 const EXAMPLES = [
   { label: "draw a seven", parts: ["seven"], wants: ["image"] },
   { label: "say three", parts: ["three"], wants: ["audio"] },
-  { label: "nine, in French", parts: ["fr:", "nine"], wants: ["text", "audio"] },
+  { label: "nine, in French", parts: ["nine", "fr:"], wants: ["text", "audio"] },
   { label: "three + five", parts: ["three + five"], wants: ["text", "image", "audio"] },
 ];
 
