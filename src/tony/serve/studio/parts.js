@@ -109,7 +109,7 @@ export class Parts {
   render() {
     this.list.replaceChildren(...this.parts.map((part, place) => this.card(part, place)));
     if (!this.parts.length) {
-      this.list.append(make("li", { className: "hint" }, "Nothing yet: type, draw, record, or drop a file."));
+      this.list.append(make("li", { className: "hint" }, "Type, draw, record or drop a file."));
     }
     this.onChange?.();
   }

@@ -83,7 +83,7 @@ function section(name, values) {
   const add = (prefix, table) => {
     for (const [key, value] of Object.entries(table)) {
       if (isTable(value)) add(`${prefix}${key}.`, value);
-      else if (value !== null) list.append(make("dt", {}, prefix + key), make("dd", {}, Array.isArray(value) ? value.join(", ") : String(value)));
+      else if (value !== null) list.append(make("dt", {}, prefix + key), make("dd", {}, (Array.isArray(value) ? value.join(", ") : String(value)) || "none"));
     }
   };
   add("", values);

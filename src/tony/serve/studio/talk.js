@@ -167,6 +167,7 @@ export function talk(info) {
       problem = error.name === "AbortError" ? "Stopped." : error.message;
     }
     turn.finish(problem);
+    turn.element.scrollIntoView({ block: "nearest", behavior: "smooth" }); // it has grown
     turns.push(turn);
     stop = null;
     $("earlier-line").hidden = false;
