@@ -167,11 +167,11 @@ class SoundNetwork(nn.Module):
         return self.overlap_add(windows)[:, HOP : HOP * (1 + codes.shape[1])]
 
     def forward(self, samples: Tensor) -> tuple[Tensor, Tensor]:
-        """The copy (B, N) of samples (B, N), N a multiple of 320, and its codes (B, T, C)."""
+        """The copy (B, N) of samples (B, N), N a multiple of 320, and the vectors (B, T, C) that were rounded for it."""
         with torch.autocast("cpu", enabled=False):
             features = self.features(samples)
-        codes = self.fsq(self.latents(features).float())
-        return self.synthesize(codes), codes
+        latents = self.latents(features).to(samples.dtype)
+        return self.synthesize(self.fsq(latents)), latents
 
 
 def mel_filters(bands: int, window: int) -> Tensor:
@@ -197,6 +197,7 @@ class SoundCodec:
     batch, and streamed samples equal offline ones to 1e-9.
     """
 
+    modality = "audio"
     rate = RATE
     frames_per_second = RATE // HOP
     look_ahead_ms = 20  # beyond the frame: encoder 0, decoder one frame
