@@ -49,6 +49,8 @@ class SoundConfig:
     mels: int = 64
     analysis_window: int = 512  # samples; the last window of a frame ends where the frame ends
     analysis_windows: int = 2  # K
+    pitch_window: int = 1024  # samples; ends where the frame ends; long, as one voice period is up to 16 ms
+    pitch_bins: int = 64  # of its lowest frequencies, 15.6 Hz apart: up to 1 kHz
     synthesis_window: int = 640  # samples
     synthesis_windows: int = 2  # M
 
@@ -100,7 +102,7 @@ class SoundNetwork(nn.Module):
         super().__init__()
         self.config = config
         self.fsq = FSQ(config.levels)
-        width, features = config.width, config.mels * config.analysis_windows
+        width, features = config.width, config.mels * config.analysis_windows + config.pitch_bins
         self.frequencies = config.synthesis_window // 2 + 1
         outputs = config.synthesis_windows * self.frequencies
         self.read_in = nn.Linear(features, width)
@@ -116,18 +118,28 @@ class SoundNetwork(nn.Module):
         self.register_buffer("feature_scale", torch.ones(features))
         self.register_buffer("_mel", mel_filters(config.mels, config.analysis_window), persistent=False)
         self.register_buffer("_analysis", torch.hann_window(config.analysis_window), persistent=False)
+        self.register_buffer("_pitch", torch.hann_window(config.pitch_window), persistent=False)
         self.register_buffer("_synthesis", torch.hann_window(config.synthesis_window), persistent=False)
 
     def features(self, samples: Tensor) -> Tensor:
-        """The log-mel features (B, T, K * mels) of samples (B, T * 320); nothing later than the frame is used."""
+        """What the encoder sees (B, T, K * mels + pitch bins) of samples (B, T * 320), nothing later than the frame.
+
+        Log-mel bands of short windows, and the lowest log-power bins of a long one, which tell pitches apart.
+        """
         config = self.config
-        padded = F.pad(samples, (config.analysis_window - HOP // config.analysis_windows, 0))
-        windows = padded.unfold(
-            1, config.analysis_window, HOP // config.analysis_windows
-        )  # (B, T * K, window)
-        power = torch.fft.rfft(windows * self._analysis).abs().square()
-        mels = torch.log(power @ self._mel + 1e-5)
-        return mels.reshape(len(samples), -1, config.analysis_windows * config.mels)
+        mels = torch.log(
+            self._power(samples, self._analysis, HOP // config.analysis_windows) @ self._mel + 1e-5
+        )
+        mels = mels.reshape(len(samples), -1, config.analysis_windows * config.mels)
+        if not config.pitch_bins:
+            return mels
+        low = self._power(samples, self._pitch, HOP)[..., 1 : 1 + config.pitch_bins]
+        return torch.cat([mels, torch.log(low + 1e-4)], dim=2)
+
+    def _power(self, samples: Tensor, window: Tensor, hop: int) -> Tensor:
+        """Power spectra (B, N / hop, F) of windows that end at hop, 2 hop, ... N."""
+        windows = F.pad(samples, (len(window) - hop, 0)).unfold(1, len(window), hop)
+        return torch.fft.rfft(windows * window).abs().square()
 
     def latents(self, features: Tensor) -> Tensor:
         """The unbounded vectors (B, T, C) that the quantiser rounds."""

@@ -239,29 +239,30 @@ def has_native_bf16() -> bool:
 
 
 class Crops:
-    """Batch i of random crops of clips, a pure function of (seed, i); each clip in proportion to its length."""
+    """Batch i of random crops of clips, a pure function of (seed, i); each clip in proportion to its length.
+
+    A crop lies inside a clip; where the clip is shorter, the crop begins with it and goes on, after a pause, with
+    others. So short words are heard from their start, as they will be encoded, and no time is lost on silence.
+    """
 
     def __init__(self, clips: Sequence[Audio], training: SoundTraining) -> None:
         self.length = round(training.crop_seconds * RATE / HOP) * HOP
         self.gain_db = training.gain_db
-        # A gap of silence after each clip: crops show how speech starts and ends, and short words fit a crop.
-        pieces, self.starts = [], []
-        at = 0
-        for clip in clips:
-            samples = to_rate(clip, RATE).samples
-            if not len(samples):
-                continue
-            padded = np.concatenate(
-                [samples, np.zeros(max(RATE // 10, self.length - len(samples)), np.float32)]
-            )
-            pieces.append(padded)
-            self.starts.append((at, max(1, len(padded) - self.length + 1)))
-            at += len(padded)
-        if not pieces:
+        sounds = [sound for sound in (to_rate(clip, RATE).samples for clip in clips) if len(sound)]
+        if not sounds:
             raise TonyError("there is no sound to train a codec on: give at least one clip that is not empty")
-        self.samples = np.concatenate(pieces)
-        rooms = np.array([room + self.length / 2 for _, room in self.starts])
-        self.shares = np.cumsum(rooms / rooms.sum())
+        order = np.random.default_rng(0).permutation(len(sounds))
+        pause = np.zeros(RATE // 10, np.float32)
+        pieces: list[np.ndarray] = []
+        self.starts = []  # (where a clip starts, how many places a crop may begin at)
+        at = 0
+        for i in order:
+            pieces += [sounds[i], pause]
+            self.starts.append((at, max(1, len(sounds[i]) + len(pause) - self.length + 1)))
+            at += len(sounds[i]) + len(pause)
+        self.samples = np.concatenate([*pieces, np.zeros(self.length, np.float32)])
+        lengths = np.array([len(sounds[i]) for i in order], float)
+        self.shares = np.cumsum(lengths / lengths.sum())
 
     def batch(self, seed: int, index: int, size: int) -> Tensor:
         """Crops (size, N)."""
