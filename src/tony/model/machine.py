@@ -55,3 +55,26 @@ def autocast(device: torch.device, precision: torch.dtype) -> contextlib.Abstrac
 def has_compiler() -> bool:
     """Whether torch.compile finds the C++ compiler that it needs on a CPU."""
     return any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "g++", "clang++"))
+
+
+def describe_machine() -> dict[str, object]:
+    """What `tony doctor` prints: versions, cores, memory, devices, and what is missing with its effect."""
+    import platform
+    from importlib import metadata, util
+
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    device = choose_device("auto")
+    return {
+        "python": platform.python_version(),
+        "torch": metadata.version("torch"),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_gb": round(memory / 1e9, 1),
+        "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
+        "precision": str(choose_precision("auto", device)).removeprefix("torch."),
+        "compile": "yes" if has_compiler() else "no C++ compiler: training runs without torch.compile, slower",
+        "speech": "espeak-ng" if util.find_spec("espeakng_loader") else "missing: pip install espeakng-loader",
+        "browser": next(
+            (path for name in ("chromium", "google-chrome", "firefox") if (path := shutil.which(name))),
+            "none found: open the studio's address by hand",
+        ),
+    }

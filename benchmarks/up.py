@@ -1,0 +1,108 @@
+"""From the end of the installation to the open studio: time, memory, and the any-to-any table.
+
+    python benchmarks/up.py [recipe] [--runs DIR]
+
+Runs `tony up` as a person would, in an empty runs folder, waits until the studio answers, and then stops it. The last
+line is one JSON object; "ok" is true where all figures that are asked of the default run are reached.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from pathlib import Path
+
+MINUTES, GIGABYTES = 15.0, 4.0
+ENGLISH_WORST, ENGLISH_MEAN, OTHERS_WORST, DIRECTION = 0.85, 0.92, 0.75, 0.90
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def resident_bytes(root: int) -> int:
+    """Resident memory of a process and all its descendants."""
+    total, todo = 0, [root]
+    while todo:
+        pid = todo.pop()
+        try:
+            total += int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+            todo += [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        except (OSError, IndexError):
+            continue
+    return total
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("recipe", nargs="?", default="recipes/digits.toml")
+    parser.add_argument("--runs", default=None)
+    arguments = parser.parse_args()
+    runs = Path(arguments.runs or tempfile.mkdtemp(prefix="tony-up-"))
+    port = free_port()
+    command = [str(Path(sys.executable).with_name("tony")), "up", "--recipe", arguments.recipe]
+    command += ["--runs", str(runs), "--port", str(port)]
+    began = time.perf_counter()
+    process = subprocess.Popen(command, env=os.environ | {"BROWSER": "true"})
+    peak = 0
+
+    def watch() -> None:
+        nonlocal peak
+        while process.poll() is None:
+            peak = max(peak, resident_bytes(process.pid))
+            time.sleep(0.5)
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        while True:
+            if process.poll() is not None:
+                sys.exit(f"tony up ended with status {process.returncode}")
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2):
+                    break
+            except OSError:
+                time.sleep(0.5)
+        minutes = (time.perf_counter() - began) / 60
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=30)
+    result = json.loads(next(runs.glob("*/evals/omni.json")).read_text())
+    cells = {name: cell["accuracy"] for name, cell in result["cells"].items()}
+    others = {f"{lang} {name}": c["accuracy"] for lang, t in result["languages"].items() for name, c in t.items()}
+    figures = {
+        "recipe": arguments.recipe,
+        "minutes": round(minutes, 2),
+        "peak_memory_gb": round(peak / 1e9, 2),
+        "english_worst": min(cells.values()),
+        "english_worst_cell": min(cells, key=cells.get),
+        "english_mean": round(sum(cells.values()) / len(cells), 4),
+        "others_worst": min(others.values()),
+        "others_worst_cell": min(others, key=others.get),
+        "direction": cells["video->direction"],
+        "cells": cells,
+        "judges": {name: judge["accuracy"] for name, judge in result["judges"].items()},
+    }
+    figures["ok"] = (
+        minutes <= MINUTES
+        and figures["peak_memory_gb"] < GIGABYTES
+        and figures["english_worst"] >= ENGLISH_WORST
+        and figures["english_mean"] >= ENGLISH_MEAN
+        and figures["others_worst"] >= OTHERS_WORST
+        and figures["direction"] >= DIRECTION
+    )
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""The command line: verbs, errors in one line, and the settings that must be made before torch loads."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from tony.cli import chat, doctor, evaluate, serve, train, up
+from tony.errors import TonyError
+
+app = typer.Typer(
+    name="tony",
+    help="Train one network on text, pictures, sound and video; measure it; talk to it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("up")(up.up)
+app.command("train")(train.train)
+app.command("eval")(evaluate.evaluate)
+app.command("serve")(serve.serve)
+app.command("chat")(chat.chat)
+app.command("doctor")(doctor.doctor)
+
+
+def main() -> None:
+    """Run the verb; a TonyError is one line on standard error and exit status 2."""
+    # OpenMP reads these when torch loads. Spinning threads on shared cores cost up to ten times the time of a step.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    try:
+        app()
+    except TonyError as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        print("tony: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
+        sys.exit(130)
+    except OSError as error:
+        # A full disk or a missing permission met outside the places that name their own remedy.
+        _fail(f"{error.filename or 'a file'}: {error.strerror or error}. Make room or correct the permission")
+
+
+def _fail(message: str) -> None:
+    print(f"tony: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(2)
+
+

@@ -1,0 +1,51 @@
+"""A whole training, from a recipe to a finished run folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tony.atomic import write_json
+from tony.runs import Recipe, Run, describe_environment
+from tony.train.loop import Trainer
+from tony.train.prepare import prepare
+from tony.train.progress import Reporter
+
+
+def train_run(recipe: Recipe, root: str | Path, reporter: Reporter) -> tuple[Run, dict[str, Any]]:
+    """The finished run of `recipe` below `root`, and its figures; what is already done is not done again."""
+    run = Run.create(recipe, root)
+    vocabulary, train, heldout = prepare(run, reporter)
+    trainer = Trainer(run, vocabulary, train, heldout, reporter)
+    write_json(run.path / "environment.json", describe_environment(recipe, str(trainer.device)))
+    if trainer.resume():
+        reporter.say(f"going on from step {trainer.step} of {trainer.steps}")
+    if trainer.step < trainer.steps:
+        trainer.fit()
+        trainer.finish()
+    elif not run.is_finished:
+        trainer.finish()
+    last = run.metrics()[-1]
+    counted, whole = (train.modality_counts(vocabulary, counted_only=c) for c in (True, False))
+    return run, {
+        "run": str(run.path),
+        "recipe_hash": recipe.hash,
+        "parameters": trainer.model.num_parameters,
+        "steps": trainer.step,
+        "tokens": trainer.step * trainer.batches.tokens_per_batch,
+        "seconds": last["seconds"],
+        "tokens_per_second": last["tokens"] / max(last["seconds"], 1e-9),
+        "loss": last["loss"],
+        "loss_by_modality": last["loss_by_modality"],
+        "heldout_by_modality": last.get("heldout_by_modality", {}),
+        "unigram_entropy": heldout.unigram_entropy(vocabulary),
+        "share_of_tokens": _shares(whole),
+        "share_of_counted": _shares(counted),
+        "share_of_loss": trainer.loss_shares,
+        "lost_to_packing": trainer.batches.packing.lost,
+    }
+
+
+def _shares(counts: dict[str, int]) -> dict[str, float]:
+    total = max(1, sum(counts.values()))
+    return {name: count / total for name, count in counts.items()}
