@@ -98,7 +98,7 @@ class Shard:
             self.counted = np.load(folder / "counted.npy", mmap_mode="r", allow_pickle=False)
             self.offsets = np.load(folder / "offsets.npy", allow_pickle=False)
             self.vocabulary_hash: str = index["vocabulary"]
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise TonyError(f"{folder}: unreadable shard ({error}). Remove that folder and run the same command") from None
         if vocabulary_hash is not None and self.vocabulary_hash != vocabulary_hash:
             raise TonyError(f"{folder}: encoded with another vocabulary. Remove that folder and run the same command")

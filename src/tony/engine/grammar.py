@@ -91,7 +91,12 @@ class Grammar:
         return replace(state, count=state.count + 1)
 
     def length(self, want: tuple[str, ...]) -> int:
-        """The most ids that a reply of `want` can have."""
+        """The most ids that a reply of `want` can have.
+
+        Raises:
+            TonyError: as `start` does.
+        """
+        self.start(want)
         return sum(self.most[m] + 2 for m in want)
 
     @cached_property

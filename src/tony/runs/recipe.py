@@ -9,18 +9,19 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from tony.errors import TonyError
 
 Positive = Annotated[int, Field(gt=0)]
-Share = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0)]
+DigitKind = Literal["show", "add", "spoken_sum", "where"]
 
 
 class _Section(BaseModel):
     """Unknown keys are errors, so that a typing mistake is never silently ignored."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class DigitsData(_Section):
@@ -29,8 +30,8 @@ class DigitsData(_Section):
     kind: Literal["digits"] = "digits"
     examples: Positive = 60_000
     voices: Positive = Field(24, description="training voices per language")
-    languages: tuple[Literal["en", "fr", "de", "es"], ...] = ("en", "fr", "de", "es")
-    mixture: dict[str, Share] = Field(default_factory=dict, description="examples by kind; empty = the default mixture")
+    languages: tuple[Literal["en", "fr", "de", "es"], ...] = Field(("en", "fr", "de", "es"), min_length=1)
+    mixture: dict[DigitKind, Share] = Field(default_factory=dict, description="examples by kind; empty = the default mixture")
 
 
 class FolderData(_Section):
@@ -67,6 +68,12 @@ class VocabularyRecipe(_Section):
     image: ImageCodecRecipe | None = ImageCodecRecipe()
     sound: SoundCodecRecipe | None = SoundCodecRecipe()
     video_seconds: float = Field(25.6, gt=0, description="longest clip that time marks reach")
+
+    @field_validator("image", "sound", mode="before")
+    @classmethod
+    def _false_is_none(cls, value: Any) -> Any:
+        """TOML has no null: `sound = false` says that there is no sound."""
+        return None if value is False else value
 
 
 class ModelRecipe(_Section):
@@ -141,7 +148,7 @@ class SamplingRecipe(_Section):
 
 class Recipe(_Section):
     name: str = Field("digits", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    seed: int = 0
+    seed: int = Field(0, ge=0)
     data: Annotated[DigitsData | FolderData, Field(discriminator="kind")] = DigitsData()
     vocabulary: VocabularyRecipe = VocabularyRecipe()
     model: ModelRecipe = ModelRecipe()
@@ -156,13 +163,18 @@ class Recipe(_Section):
 
     def to_toml(self) -> str:
         """The whole recipe, defaults written out, as TOML that reads back equal."""
-        return "\n".join(_toml_lines(self.model_dump(mode="json"), ())) + "\n"
+        tree = self.model_dump(mode="json")
+        for name in ("image", "sound"):
+            if tree["vocabulary"][name] is None:
+                tree["vocabulary"][name] = False
+        return "\n".join(_toml_lines(tree, ())) + "\n"
 
 
 def _toml_lines(table: dict[str, Any], path: tuple[str, ...]) -> Iterable[str]:
     values = {k: v for k, v in table.items() if v is not None and not isinstance(v, dict)}
     for key, value in values.items():
-        yield f"{key} = {json.dumps(value)}"  # TOML's strings, numbers, booleans and arrays are JSON's
+        # TOML's strings, numbers, booleans and arrays are JSON's, but for surrogate pairs and a bare U+007F.
+        yield f"{key} = {json.dumps(value, ensure_ascii=False)}".replace("\x7f", "\\u007f")
     for key, value in table.items():
         if isinstance(value, dict):
             yield ""
@@ -236,7 +248,8 @@ def load_recipe(source: str | Path | dict[str, Any], overrides: Iterable[str] = 
             raise TonyError(f"{path}: not valid TOML: {error}") from None
     for assignment in overrides:
         _override(tree, assignment)
-    tree.setdefault("data", {}).setdefault("kind", "digits")
+    if isinstance(tree.setdefault("data", {}), dict):
+        tree["data"].setdefault("kind", "digits")
     try:
         return Recipe.model_validate(tree)
     except ValidationError as error:

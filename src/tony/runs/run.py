@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import subprocess
@@ -119,11 +120,20 @@ class Run:
         return rows
 
     def log(self, row: dict[str, Any]) -> None:
-        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        """Append one line; NaN and infinity, which JSON does not have, become null."""
+        path = self.path / "metrics.jsonl"
+        try:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(_finite(row), allow_nan=False) + "\n")
+        except OSError as error:
+            raise TonyError(
+                f"{path}: cannot be written ({error.strerror}). Free some space; the same command resumes"
+            ) from None
 
     def truncate_metrics(self, step: int) -> None:
         """Forget the steps after `step`: they are about to be run again."""
+        if not (self.path / "metrics.jsonl").is_file():
+            return
         rows = [row for row in self.metrics() if row["step"] <= step]
         with replacing(self.path / "metrics.jsonl") as temporary:
             temporary.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
@@ -144,6 +154,12 @@ class Run:
     def evaluation(self, suite: str) -> dict[str, Any] | None:
         path = self.path / "evals" / f"{suite}.json"
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:

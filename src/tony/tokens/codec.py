@@ -8,7 +8,16 @@ from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
 
+from tony.errors import TonyError
 from tony.media import Part
+
+
+def check_ids(ids: np.ndarray, size: int, what: str) -> None:
+    """Raise a TonyError unless every id lies in [0, size): an id of another modality would decode to nonsense."""
+    ids = np.asarray(ids)
+    if ids.size and not (0 <= ids.min() and ids.max() < size):
+        wrong = ids[(ids < 0) | (ids >= size)][0]
+        raise TonyError(f"{what} id {int(wrong)} is outside 0 to {size - 1}: these ids are not of this vocabulary")
 
 
 @runtime_checkable

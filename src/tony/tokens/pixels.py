@@ -10,6 +10,7 @@ import numpy as np
 
 from tony.errors import TonyError
 from tony.media import Image, to_size
+from tony.tokens.codec import check_ids
 
 # k-means sees at most this many pixels: more do not change a palette visibly.
 PALETTE_PIXELS = 200_000
@@ -68,6 +69,9 @@ class PixelCodec:
 
     def decode(self, ids: np.ndarray) -> Image:
         """The picture of `ids` in raster order; pixels that have no id yet are 0."""
+        check_ids(ids, self.size, "picture")
+        if len(ids) > self.length:
+            raise TonyError(f"{len(ids)} picture ids: a picture of {self.side}x{self.side} has {self.length}")
         pixels = np.zeros((self.length, self.channels), np.uint8)
         pixels[: len(ids)] = self.palette[np.asarray(ids, np.int64)]
         return Image(pixels.reshape(self.side, self.side, self.channels))
@@ -82,7 +86,7 @@ class PixelCodec:
         try:
             value = json.loads((folder / "image.json").read_text(encoding="utf-8"))
             return cls(int(value["side"]), np.asarray(value["palette"], np.uint8))
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
             raise TonyError(
                 f"{folder / 'image.json'}: cannot be read ({error}). Train the run again"
             ) from None

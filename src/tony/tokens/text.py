@@ -12,6 +12,7 @@ from tokenizers.pre_tokenizers import ByteLevel
 
 from tony.errors import TonyError
 from tony.media import Text
+from tony.tokens.codec import check_ids
 
 # Letters with a leading space, digits in runs of at most three, punctuation, runs of white space kept whole (indented code).
 SPLIT = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -56,6 +57,7 @@ class TextCodec:
 
     def decode(self, ids: np.ndarray) -> Text:
         """The text of `ids`; bytes that are no UTF-8 become U+FFFD."""
+        check_ids(ids, self.size, "text")
         return Text(b"".join(self._bytes[int(i)] for i in ids).decode("utf-8", errors="replace"))
 
     def stream(self) -> TextStream:

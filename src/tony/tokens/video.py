@@ -42,13 +42,19 @@ class VideoCodec:
         return np.concatenate(pieces)
 
     def decode(self, ids: np.ndarray) -> Video:
-        """The clip of `ids`; its rate is that of its first two marks."""
+        """The clip of `ids`; its rate is the mean rate of its marks.
+
+        Raises:
+            TonyError: the ids are not frames, each a mark and a whole picture.
+        """
         ids = np.asarray(ids, np.int64)
         starts = np.flatnonzero(ids >= self.marks_from)
         if len(starts) == 0 or starts[0] != 0:
             raise TonyError("video ids do not begin with a time mark: they were not made by this vocabulary")
         marks = ids[starts] - self.marks_from
         bounds = [*starts[1:], len(ids)]
+        if any(b - a != 1 + self.image.length for a, b in zip(starts, bounds, strict=True)):
+            raise TonyError(f"a frame of video is not {self.image.length} ids: they were not made by this vocabulary")
         frames = [self.image.decode(ids[a + 1 : b]).pixels for a, b in zip(starts, bounds, strict=True)]
-        step = (marks[1] - marks[0]) * MARK_SECONDS if len(marks) > 1 and marks[1] > marks[0] else 1.0
-        return Video(np.stack(frames), 1.0 / step)
+        seconds = float(marks[-1] - marks[0]) * MARK_SECONDS
+        return Video(np.stack(frames), (len(marks) - 1) / seconds if seconds > 0 else 1.0)

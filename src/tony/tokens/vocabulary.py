@@ -123,8 +123,9 @@ class Vocabulary:
     def encode(self, document: Document, memo: dict[int, np.ndarray] | None = None) -> Tokens:
         """The ids of `document`, and which of them the loss counts.
 
-        Begin marks and speakers are never counted: whoever asks chooses them. `memo` holds ids by `id(part)` of parts
-        that were encoded before, so that a sound that many documents share is encoded once.
+        Begin marks and speakers are never counted: whoever asks chooses them. A part without a role after one with a
+        role goes on in that speaker's turn, as the stream has no mark for "nobody". `memo` holds ids by `payload_key` of
+        parts that were encoded before, so that a sound that many documents share is encoded once.
         """
         ids: list[np.ndarray] = [np.array([self.control("start")])]
         counted: list[np.ndarray] = [np.array([False])]
@@ -133,7 +134,7 @@ class Vocabulary:
             if part.role is not None and part.role != role:
                 ids.append(np.array([self.control(part.role)]))
                 counted.append(np.array([False]))
-            role = part.role
+                role = part.role
             body = self.encode_part(part, memo)
             ids += [np.array([self.begin(part.modality)]), body, np.array([self.end(part.modality)])]
             counted += [np.array([False]), np.full(len(body) + 1, part.counted)]
@@ -170,10 +171,14 @@ class Vocabulary:
     def decode_part(self, modality: str, ids: Sequence[int] | np.ndarray) -> Part:
         """The part of `ids`, given without marks."""
         ids = np.asarray(ids, np.int64)
+        if modality not in self.modalities:
+            raise TonyError(f"this model knows no {modality}: it was trained on {', '.join(self.modalities)}")
         match modality:
             case "text":
                 return self.text.decode(ids - self.ranges["text"].start)
             case "image":
+                if len(ids) != self.image.length:
+                    raise TonyError(f"a picture of {len(ids)} ids: this vocabulary's have {self.image.length}")
                 return self.image.decode(ids - self.ranges["image"].start)
             case "audio":
                 return self.sound.decode(ids - self.ranges["audio"].start)
@@ -261,7 +266,8 @@ class Vocabulary:
         try:
             value = json.loads((folder / "vocabulary.json").read_text(encoding="utf-8"))
             image_kind, has_sound, stored = value["image"], value["sound"] is not None, value["hash"]
-        except (OSError, ValueError, KeyError) as error:
+            video_seconds = float(value["video_seconds"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise TonyError(f"{folder}: no readable vocabulary ({error}). Train the run again") from None
         image = None
         if image_kind == "PixelCodec":
@@ -271,7 +277,7 @@ class Vocabulary:
 
             image = PatchCodec.load(folder / "image")
         sound = SoundCodec.load(folder / "sound") if has_sound else None
-        vocabulary = cls(TextCodec.load(folder / "text"), image, sound, float(value["video_seconds"]))
+        vocabulary = cls(TextCodec.load(folder / "text"), image, sound, video_seconds)
         if vocabulary.hash != stored:
             raise TonyError(
                 f"{folder}: its parts do not belong together (another run's files?). Train the run again"

@@ -46,6 +46,8 @@ def save_checkpoint(folder: Path, step: int, model: nn.Module, optimizer: torch.
             raise OSError(str(error)) from None
     for old in saved_steps(folder)[:-KEPT]:
         _path(folder, old).unlink()
+    for abandoned in folder.glob(".step-*.safetensors.*"):  # by a kill in the middle of writing
+        abandoned.unlink()
     return path
 
 
@@ -63,7 +65,7 @@ def load_checkpoint(
         with safe_open(path, framework="pt") as file:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
             extra = json.loads(file.metadata()["extra"])
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise TonyError(f"{path}: damaged checkpoint ({error}). {remedy}") from None
     parameters = dict(model.named_parameters())
     with torch.no_grad():
@@ -77,6 +79,6 @@ def load_checkpoint(
         state = {key[len(prefix) :]: value for key, value in tensors.items() if key.startswith(prefix)}
         if state:
             optimizer.state[parameter] = {
-                key: value if key == "step" else value.to(parameter.device) for key, value in state.items()
+                key: value.to(parameter.device) for key, value in state.items()  # fused AdamW: its step count as well
             }
     return extra

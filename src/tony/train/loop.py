@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,13 +51,47 @@ def loss_weights(shares: dict[str, float], shard: Shard, vocabulary: Vocabulary)
     kinds = torch.from_numpy(vocabulary.modality_of)
     weights = torch.ones(len(MODALITIES) + 1)
     counts = shard.modality_counts(vocabulary, counted_only=True)
-    present = {m: shares[m] for m in shares if counts.get(m)}
+    present = {m: share for m, share in shares.items() if share and counts.get(m)}
+    if any(shares.values()) and not present:
+        raise TonyError(f"train.loss_shares names only {', '.join(shares)}, of which the data ask nothing: share the loss anew")
     if present:
         total = sum(counts.values())
         for index, name in enumerate(MODALITIES):
             share = present.get(name, 0.0) / sum(present.values())
             weights[index] = share / (counts[name] / total) if counts[name] else 0.0
     return weights[kinds]
+
+
+def _loss_shares(weights: Tensor, shard: Shard, vocabulary: Vocabulary) -> dict[str, float]:
+    """The share of the loss that each modality has under `weights`, if all ids cost the same."""
+    counts = shard.modality_counts(vocabulary, counted_only=True)
+    kinds = torch.from_numpy(vocabulary.modality_of)
+    shares = {name: counts[name] * float(weights[kinds == index].max()) for index, name in enumerate(MODALITIES)}
+    total = sum(shares.values()) or 1.0
+    return {name: share / total for name, share in shares.items()}
+
+
+@contextmanager
+def deferred_interrupt() -> Iterator[Callable[[], bool]]:
+    """Whether Ctrl-C has come, as a function; in the block it only asks, so that no step is cut in half.
+
+    The second one interrupts as usual. Only the main thread hears of signals: elsewhere nothing is deferred.
+    """
+    asked = False
+
+    def ask(*_: object) -> None:
+        nonlocal asked
+        asked = True
+        signal.signal(signal.SIGINT, previous)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    previous = signal.signal(signal.SIGINT, ask) or signal.SIG_DFL  # None: a handler that Python did not set
+    try:
+        yield lambda: asked
+    finally:
+        signal.signal(signal.SIGINT, previous)
 
 
 @dataclass
@@ -104,11 +141,13 @@ class Trainer:
         self.batches = Batches(train, config.context, recipe.train.batch_tokens, recipe.seed)
         self.heldout = Batches(heldout, config.context, recipe.train.batch_tokens, recipe.seed)
         self.weights = loss_weights(recipe.train.loss_shares, train, vocabulary).to(self.device)
+        self.loss_shares = _loss_shares(self.weights.cpu(), train, vocabulary)
         self.kinds = torch.from_numpy(vocabulary.modality_of).to(self.device)
         self.steps = max(1, round(recipe.train.tokens / self.batches.tokens_per_batch))
         self.step = 0
         self.seconds = 0.0
         self.skipped = 0
+        self.losses = Losses.zero()  # since the last logged step
 
     def _compile(self) -> None:
         if self.device.type == "cuda" or has_compiler():
@@ -126,7 +165,7 @@ class Trainer:
         loss, nats = weighted_nats(logits, targets, self.weights[targets], self.recipe.z_loss)
         return loss, nats, self.kinds[targets]
 
-    def update(self, losses: Losses) -> tuple[float, float]:
+    def update(self) -> tuple[float, float]:
         """One optimiser step on batch `self.step`; the learning rate and the gradient norm come back."""
         loss, nats, kinds = self.loss(self.batches[self.step])
         loss.backward()
@@ -139,7 +178,7 @@ class Trainer:
         else:
             self.skipped += 1
         self.optimizer.zero_grad(set_to_none=True)
-        losses.add(nats, kinds)
+        self.losses.add(nats, kinds)
         self.step += 1
         return lr, float(norm)
 
@@ -158,28 +197,38 @@ class Trainer:
         """Go to the last checkpoint, if there is one."""
         steps = saved_steps(self.run.checkpoints)
         if not steps:
+            self.run.truncate_metrics(0)  # of a run that was killed before its first checkpoint
             return False
         extra = load_checkpoint(self.run.checkpoints, steps[-1], self.model, self.optimizer)
         if extra["vocabulary"] != self.vocabulary.hash:
             raise TonyError(f"{self.run.checkpoints}: made with another vocabulary. Remove {self.run.path} and train again")
         self.step, self.seconds, self.skipped = steps[-1], extra["seconds"], extra["skipped"]
+        self.losses = Losses(np.array(extra["losses"][0]), np.array(extra["losses"][1]))
         self.run.truncate_metrics(self.step)
         return True
 
     def save(self) -> None:
-        extra = {"vocabulary": self.vocabulary.hash, "seconds": self.seconds, "skipped": self.skipped}
+        extra = {
+            "vocabulary": self.vocabulary.hash,
+            "seconds": self.seconds,
+            "skipped": self.skipped,
+            "losses": [self.losses.sums.tolist(), self.losses.counts.tolist()],
+        }
         save_checkpoint(self.run.checkpoints, self.step, self.model, self.optimizer, extra)
 
     def fit(self, until: int | None = None, on_log: Callable[[dict], None] | None = None) -> None:
-        """Train to the last step (or to `until`), logging and saving on the way; Ctrl-C saves before it leaves."""
+        """Train to the last step (or to `until`), logging and saving on the way.
+
+        Ctrl-C lets the step end, saves, and then raises KeyboardInterrupt; a second Ctrl-C does not wait.
+        """
         end = min(self.steps, until or self.steps)
         tokens_per_step = self.batches.tokens_per_batch
         flops_per_step = 6 * self.model.num_parameters_without_embeddings * tokens_per_step
         self.reporter.begin("training", self.steps, self.step)
-        losses, since, last_step = Losses.zero(), time.perf_counter(), self.step
-        try:
-            while self.step < end:
-                lr, norm = self.update(losses)
+        since, last_step = time.perf_counter(), self.step
+        with deferred_interrupt() as interrupted:
+            while self.step < end and not interrupted():
+                lr, norm = self.update()
                 is_last = self.step == end
                 if self.step % self.recipe.log_every == 0 or is_last:
                     elapsed = time.perf_counter() - since
@@ -187,7 +236,7 @@ class Trainer:
                     speed = (self.step - last_step) * tokens_per_step / elapsed
                     row = {
                         "step": self.step, "tokens": self.step * tokens_per_step, "flops": self.step * flops_per_step,
-                        "seconds": round(self.seconds, 2), "loss": losses.mean, "loss_by_modality": losses.by_modality,
+                        "seconds": round(self.seconds, 2), "loss": self.losses.mean, "loss_by_modality": self.losses.by_modality,
                         "lr": lr, "grad_norm": norm, "tokens_per_second": round(speed, 1), "skipped": self.skipped,
                     }  # fmt: skip
                     if self.step % self.recipe.evaluate_every == 0 or is_last:
@@ -196,13 +245,12 @@ class Trainer:
                     if on_log:
                         on_log(row)
                     self.reporter.advance(self.step, loss=row["loss"], speed=speed, by=row["loss_by_modality"])
-                    losses, since, last_step = Losses.zero(), time.perf_counter(), self.step
+                    self.losses, since, last_step = Losses.zero(), time.perf_counter(), self.step
                 if self.step % self.recipe.checkpoint_every == 0 and not is_last:
                     self.save()
-        except KeyboardInterrupt:
             self.save()
-            raise
-        self.save()
+            if interrupted() and self.step < end:
+                raise KeyboardInterrupt
 
     def finish(self) -> None:
         """Write the finished model in exchange form."""

@@ -19,8 +19,8 @@ class WeightedNats(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, logits: Tensor, targets: Tensor, weights: Tensor, z: float) -> tuple[Tensor, Tensor]:
-        share = (weights / weights.sum())[:, None]
-        x = logits.float() if logits.dtype != torch.float32 else logits.clone()
+        share = (weights / weights.sum().clamp_min(1e-30))[:, None]  # all weights may be 0
+        x = logits.to(torch.promote_types(logits.dtype, torch.float32), copy=True)
         hit = x.gather(1, targets[:, None])
         top = x.amax(1, keepdim=True)
         x.sub_(top).exp_()

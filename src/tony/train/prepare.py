@@ -58,8 +58,10 @@ def build_vocabulary(source: Source, recipe: Recipe, folder: Path, reporter: Rep
         shutil.rmtree(folder, ignore_errors=True)
         temporary.rename(folder)
     except OSError as error:
+        reason = error.strerror or error
+        raise TonyError(f"{folder}: cannot be written ({reason}). Free some space or choose another folder") from None
+    finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise TonyError(f"{folder}: cannot be written ({error.strerror}). Free some space or choose another folder") from None
     return vocabulary
 
 
