@@ -108,9 +108,7 @@ def random_model():
             for name, parameter in model.named_parameters():
                 if parameter.dim() == 1:
                     parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
-                elif name == "readout.weight":
-                    parameter.normal_(0, 1.5 * shape["width"] ** -0.5, generator=generator)
-                elif shape.get("tied") and name == "embedding.weight":
+                elif name == "readout.weight" or (shape.get("tied") and name == "embedding.weight"):
                     parameter.normal_(0, 1.5 * shape["width"] ** -0.5, generator=generator)
         return model.eval().requires_grad_(False)
 

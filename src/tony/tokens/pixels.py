@@ -34,6 +34,11 @@ class PixelCodec:
     def channels(self) -> int:
         return self.palette.shape[1]
 
+    @property
+    def fingerprint(self) -> str:
+        """Changes whenever an id, or its place, would mean something else."""
+        return f"{self.side} {self.palette.tolist()}"
+
     @classmethod
     def grey(cls, side: int, levels: int) -> PixelCodec:
         """`levels` evenly spaced greys: with 17 levels scikit-learn's digits (0 to 16) keep every value."""

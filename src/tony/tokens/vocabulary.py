@@ -232,8 +232,6 @@ class Vocabulary:
         """Changes whenever an id would mean something else."""
         digest = hashlib.sha256(json.dumps(self._description(), sort_keys=True).encode())
         digest.update(self.text._tokenizer.to_str().encode())
-        if isinstance(self.image, PixelCodec):
-            digest.update(self.image.palette.tobytes())
         for codec in (self.image, self.sound):
             digest.update(str(getattr(codec, "fingerprint", "")).encode())
         return digest.hexdigest()[:12]
