@@ -270,7 +270,7 @@ def test_a_damaged_model_is_one_line(random_model, tmp_path, damage):
 
 
 def test_unknown_devices_are_refused():
-    with pytest.raises(TonyError, match="train\\.device"):
+    with pytest.raises(TonyError, match=r"train\.device"):
         choose_device("abacus")
     if not torch.cuda.is_available():
         with pytest.raises(TonyError, match="no CUDA"):
