@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from tony.data.fit import fit
 from tony.data.shards import Shard
 from tony.data.sources import Source, open_source
 from tony.errors import TonyError
-from tony.media import Audio, Document
+from tony.media import Audio, Document, Image
 from tony.runs import Run
 from tony.runs.recipe import ImageCodecRecipe, Recipe, SoundCodecRecipe
 from tony.tokens.pixels import PixelCodec
@@ -23,6 +24,7 @@ from tony.tokens.vocabulary import Tokens, Vocabulary, payload_key
 from tony.train.progress import Reporter
 
 ENCODED_TOGETHER = 2048  # documents whose sounds are encoded in one go
+KEPT_BYTES = 2**29  # of pictures and sounds whose ids are remembered
 
 
 def prepare(run: Run, reporter: Reporter) -> tuple[Vocabulary, Shard, Shard]:
@@ -41,6 +43,9 @@ def prepare(run: Run, reporter: Reporter) -> tuple[Vocabulary, Shard, Shard]:
             tokens = encode_documents(documents, vocabulary, run.recipe.model.context, reporter, f"encoding ({split})")
             Shard.write(folder, tokens, vocabulary)
         shards.append(Shard(folder, vocabulary.hash))
+    skipped = getattr(source, "skipped", [])
+    if skipped:
+        reporter.say(f"{len(skipped)} file(s) left out, the first because: {skipped[0]}")
     return vocabulary, shards[0], shards[1]
 
 
@@ -102,28 +107,40 @@ def _told(reporter: Reporter) -> Callable[[int, int, dict[str, float]], None]:
 def encode_documents(
     documents: Iterable[Document], vocabulary: Vocabulary, context: int, reporter: Reporter, what: str
 ) -> Iterator[Tokens]:
-    """The tokens of each document; one longer than `context` is cut, and how many were is said at the end."""
+    """The tokens of each document; what does not fit `context` is divided or shortened, and the latter is said."""
     memo: dict[int, np.ndarray] = {}
     keep: list[Any] = []  # the memo's keys are addresses: their arrays must stay alive
-    cut = done = 0
+    kept = shortened = done = 0
     iterator = iter(documents)
     reporter.begin(what, 0)
     while group := list(islice(iterator, ENCODED_TOGETHER)):
-        if vocabulary.sound is not None:
-            fresh = {payload_key(p): p for d in group for p in d if isinstance(p, Audio) and payload_key(p) not in memo}
-            start = vocabulary.ranges["audio"].start
-            for (key, part), ids in zip(
-                fresh.items(), vocabulary.sound.encode_many(list(fresh.values())), strict=True
-            ):
-                memo[key] = np.asarray(ids) + start
-                keep.append(part)
+        if kept > KEPT_BYTES:
+            memo, keep, kept = {}, [], 0
+        for part, ids in _encode_once(group, vocabulary, memo):
+            memo[payload_key(part)] = ids
+            keep.append(part)
+            kept += (part.samples if isinstance(part, Audio) else part.pixels).nbytes
         for document in group:
-            tokens = vocabulary.encode(document, memo)
-            if len(tokens) > context:
-                cut += 1
-                tokens = Tokens(tokens.ids[:context], tokens.counted[:context])
-            yield tokens
+            pieces, is_short = fit(document, vocabulary, context, memo)
+            shortened += is_short
+            yield from pieces
         done += len(group)
         reporter.advance(done)
-    if cut:
-        reporter.say(f"{cut} of {done} documents are longer than model.context={context} ids and were cut there")
+    if shortened:
+        reporter.say(f"{shortened} of {done} documents are longer than model.context={context} ids and were shortened")
+
+
+def _encode_once(
+    documents: list[Document], vocabulary: Vocabulary, memo: dict[int, np.ndarray]
+) -> Iterator[tuple[Audio | Image, np.ndarray]]:
+    """The sounds and pictures that `memo` does not hold yet, with their ids; sounds are encoded together."""
+    fresh = {payload_key(part): part for document in documents for part in document if isinstance(part, (Audio, Image))}
+    parts = [part for key, part in fresh.items() if key not in memo]
+    sounds = [part for part in parts if isinstance(part, Audio) and vocabulary.sound is not None]
+    if sounds:
+        start = vocabulary.ranges["audio"].start
+        for part, ids in zip(sounds, vocabulary.sound.encode_many(sounds), strict=True):
+            yield part, np.asarray(ids) + start
+    for part in parts:
+        if isinstance(part, Image) and vocabulary.image is not None:
+            yield part, vocabulary.encode_part(part)
