@@ -14,7 +14,6 @@ from tony.data.fit import fit
 from tony.data.folder import FolderSource
 from tony.data.names import split_name
 from tony.data.orders import sections
-from tony.data.shards import pack
 from tony.errors import TonyError
 from tony.media import Audio, Document, Image, Text, Video, write, write_jsonl
 from tony.runs.recipe import FolderData
@@ -253,7 +252,7 @@ def test_a_long_text_is_divided_at_words_and_nothing_is_lost(vocabulary):
     ends = [p.counted[np.flatnonzero(p.ids == vocabulary.end("text"))].tolist() for p in pieces]
     assert ends == [[False]] * (len(pieces) - 1) + [[True]]
     wide = [len(p) for p in fit(Document([Text(text * 3, role="user")]), vocabulary, 512)[0]]
-    assert len(wide) > 10 and pack(np.array(wide), 512).lost < 0.02
+    assert len(wide) > 10 and np.mean(wide[:-1]) > 0.98 * 512  # what breaks at words give up
 
 
 def test_a_picture_keeps_the_beginning_of_its_long_text(vocabulary):
