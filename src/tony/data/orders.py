@@ -13,6 +13,7 @@ from tony.media import Document, Modality, Part, Text
 STRETCH = 800  # characters of a beginning and its continuation
 UNTAGGED = 0.4  # share of what is asked for in the language that carries no tag, where there is a choice
 TRANSLATED = 0.3  # share of the documents that show an example's text in a second language
+FEWER = 0.3  # share of the documents that leave parts of an example out: shorter ones also fill windows up
 SEVERAL_GIVEN = 0.4  # share of the documents whose user may give more than one part
 
 
@@ -44,6 +45,9 @@ def arrange(slots: Sequence[Slot], order: int, rng: np.random.Generator) -> list
             return continuations(part.text, rng) if order else [Document([replace(part, role="user")])]
         return [Document([replace(part, role="assistant")])]
     slots = [slots[i] for i in rng.permutation(len(slots))]
+    if len(slots) > 1 and rng.random() < FEWER:
+        least = 1 if len(slots[0].variants) > 1 else 2
+        slots = slots[: max(least, int(rng.integers(1, len(slots))))]
     num_given = (
         1 + int(rng.integers(len(slots) - 1)) if len(slots) > 1 and rng.random() < SEVERAL_GIVEN else 1
     )
