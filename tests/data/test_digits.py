@@ -1,5 +1,6 @@
 """Protects: what is held out is never trained on, and every example says what it claims to say."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -77,7 +78,7 @@ def test_clips_move_as_named(world, direction):
     clip = world.clip(7, direction, "heldout", np.random.default_rng(0))
     assert clip.frames.shape == (4, 8, 8, 1)
     frames = clip.frames[..., 0]
-    for before, after in zip(frames, frames[1:], strict=False):
+    for before, after in itertools.pairwise(frames):
         match direction:
             case "left":
                 moved, edge = (after[:, :-1], before[:, 1:]), after[:, -1]

@@ -229,7 +229,7 @@ class Trainer:
         with deferred_interrupt() as interrupted:
             while self.step < end and not interrupted():
                 lr, norm = self.update()
-                is_last = self.step == end
+                is_last = self.step == self.steps  # a stop at `until` leaves no mark in what is logged
                 if self.step % self.recipe.log_every == 0 or is_last:
                     elapsed = time.perf_counter() - since
                     self.seconds += elapsed
