@@ -41,7 +41,7 @@ class FolderData(_Section):
     path: str = ""
     held_out: float = Field(0.05, gt=0, lt=0.5, description="share of the examples that is never trained on")
     orders: Positive = Field(2, description="how many orders of its parts each example is shown in")
-    max_seconds: float = Field(8.0, gt=0, description="longer sounds are cut to their first seconds")
+    max_seconds: float = Field(8.0, gt=0, description="longer sounds and clips are cut to their first seconds")
     frames: Positive = Field(8, description="at most this many frames are taken from a clip")
     frames_per_second: float = Field(2.0, gt=0)
 
