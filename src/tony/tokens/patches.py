@@ -11,13 +11,9 @@ Shape letters: B batch, S side, f patch side, G = S / f places a side, D width, 
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import shutil
-import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -28,6 +24,7 @@ from torch import Tensor, nn
 
 from tony.errors import TonyError
 from tony.media import Image, Part, to_size
+from tony.tokens.codec import config_hash, load_network, network_fingerprint, save_network
 from tony.tokens.fsq import FSQ
 
 MOST_IDS = 256  # a picture
@@ -64,7 +61,7 @@ class PatchConfig:
     @property
     def hash(self) -> str:
         """Twelve hexadecimal digits that differ between any two configs."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:12]
+        return config_hash(self)
 
 
 class PatchBlock(nn.Module):
@@ -140,10 +137,7 @@ class PatchCodec:
     @property
     def fingerprint(self) -> str:
         """Sixteen hexadecimal digits that differ where the config or any weight differs."""
-        digest = hashlib.sha256(self.config.hash.encode())
-        for name, value in sorted(self.network.state_dict().items()):
-            digest.update(name.encode() + value.float().numpy().tobytes())
-        return digest.hexdigest()[:16]
+        return network_fingerprint(self.network)
 
     def encode(self, part: Part) -> np.ndarray:
         """The ids, int64 (length,), of a picture; other sizes are stretched to `side` and grey ones are made RGB."""
@@ -172,44 +166,13 @@ class PatchCodec:
         return Image(pixels.to(torch.uint8).numpy())
 
     def save(self, folder: str | os.PathLike) -> Path:
-        """The folder, now holding codec.json and weights.safetensors; an older codec there is replaced at once."""
-        from safetensors.torch import save_file
-
-        folder = Path(folder)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        new = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-        try:
-            weights = {name: value.float().contiguous() for name, value in self.network.state_dict().items()}
-            save_file(weights, new / "weights.safetensors")
-            about = {"kind": "patches", "config_hash": self.config.hash, "config": asdict(self.config)}
-            (new / "codec.json").write_text(json.dumps(about, indent=2) + "\n")
-            if folder.exists():
-                shutil.rmtree(folder)
-            os.replace(new, folder)
-        finally:
-            shutil.rmtree(new, ignore_errors=True)
-        return folder
+        """The folder, now holding codec.json and weights.safetensors; an older codec there is replaced."""
+        return save_network(self.network, "patch", folder)
 
     @classmethod
     def load(cls, folder: str | os.PathLike) -> Self:
         """The codec saved there. Raises TonyError where there is none, or one that does not fit its description."""
-        from safetensors.torch import load_file
-
-        folder = Path(folder)
-        try:
-            about = json.loads((folder / "codec.json").read_text())
-            config = PatchConfig(**{**about["config"], "levels": tuple(about["config"]["levels"])})
-            if about["kind"] != "patches" or about["config_hash"] != config.hash:
-                raise ValueError("its codec.json was changed by hand or is of another version")
-            network = PatchNetwork(config)
-            network.load_state_dict(load_file(folder / "weights.safetensors"))
-        except FileNotFoundError as error:
-            raise TonyError(f"no patch codec in {folder}: {Path(error.filename).name} is missing") from None
-        except Exception as error:
-            raise TonyError(
-                f"the patch codec in {folder} cannot be read ({error}): train it again"
-            ) from error
-        return cls(network)
+        return cls(load_network("patch", PatchConfig, PatchNetwork, folder))
 
 
 def to_pixels(images: Sequence[Image], side: int) -> Tensor:

@@ -14,12 +14,8 @@ F frequencies of a synthesis window, D width, C = len(levels).
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import shutil
-import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -30,6 +26,7 @@ from torch import Tensor, nn
 
 from tony.errors import TonyError
 from tony.media import Audio, Part, to_rate
+from tony.tokens.codec import config_hash, load_network, network_fingerprint, save_network
 from tony.tokens.fsq import FSQ
 
 RATE = 16_000  # Hz
@@ -72,8 +69,7 @@ class SoundConfig:
     @property
     def hash(self) -> str:
         """Twelve hexadecimal digits that differ between any two configs."""
-        text = json.dumps(asdict(self), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        return config_hash(self)
 
 
 class Block(nn.Module):
@@ -236,10 +232,7 @@ class SoundCodec:
     @property
     def fingerprint(self) -> str:
         """Sixteen hexadecimal digits that differ where the config or any weight differs."""
-        digest = hashlib.sha256(self.config.hash.encode())
-        for name, value in sorted(self.network.state_dict().items()):
-            digest.update(name.encode() + value.float().numpy().tobytes())
-        return digest.hexdigest()[:16]
+        return network_fingerprint(self.network)
 
     def encode(self, part: Part) -> np.ndarray:
         """The ids, int64 (n,), one per 20 ms begun; other rates are converted to 16 kHz first."""
@@ -291,44 +284,13 @@ class SoundCodec:
         return self.network.fsq.to_codes(torch.from_numpy(ids.astype(np.int64)), torch.float64)
 
     def save(self, folder: str | os.PathLike) -> Path:
-        """The folder, now holding codec.json and weights.safetensors; an older codec there is replaced at once."""
-        from safetensors.torch import save_file
-
-        folder = Path(folder)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        new = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-        try:
-            weights = {name: value.float().contiguous() for name, value in self.network.state_dict().items()}
-            save_file(weights, new / "weights.safetensors")
-            about = {"kind": "sound", "config_hash": self.config.hash, "config": asdict(self.config)}
-            (new / "codec.json").write_text(json.dumps(about, indent=2) + "\n")
-            if folder.exists():
-                shutil.rmtree(folder)
-            os.replace(new, folder)
-        finally:
-            shutil.rmtree(new, ignore_errors=True)
-        return folder
+        """The folder, now holding codec.json and weights.safetensors; an older codec there is replaced."""
+        return save_network(self.network, "sound", folder)
 
     @classmethod
     def load(cls, folder: str | os.PathLike) -> Self:
         """The codec saved there. Raises TonyError where there is none, or one that does not fit its description."""
-        from safetensors.torch import load_file
-
-        folder = Path(folder)
-        try:
-            about = json.loads((folder / "codec.json").read_text())
-            config = SoundConfig(**{**about["config"], "levels": tuple(about["config"]["levels"])})
-            if about["kind"] != "sound" or about["config_hash"] != config.hash:
-                raise ValueError("its codec.json was changed by hand or is of another version")
-            network = SoundNetwork(config)
-            network.load_state_dict(load_file(folder / "weights.safetensors"))
-        except FileNotFoundError as error:
-            raise TonyError(f"no sound codec in {folder}: {Path(error.filename).name} is missing") from None
-        except Exception as error:
-            raise TonyError(
-                f"the sound codec in {folder} cannot be read ({error}): train it again"
-            ) from error
-        return cls(network)
+        return cls(load_network("sound", SoundConfig, SoundNetwork, folder))
 
 
 class SoundStream:
