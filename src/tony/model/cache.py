@@ -1,6 +1,6 @@
 """Keys and values of the past, preallocated, with its own length in every row.
 
-Legend: B rows, K key/value heads, S slots in use, E head_dim.
+Legend: B rows, K key/value heads, S slots, E head_dim.
 """
 
 from __future__ import annotations
@@ -18,11 +18,17 @@ STEP = 64
 class Cache:
     """The past of `rows` documents for a transformer of shape `config`.
 
-    Rows may differ in length: a row's slots beyond its length are never attended to, and are written over.
+    Rows may differ in length: a row's slots beyond its length are never attended to, and are written over. `slots`
+    allocates at once what will be needed; without it the store grows as it fills.
     """
 
     def __init__(
-        self, config: Any, rows: int, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
+        self,
+        config: Any,
+        rows: int,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+        slots: int = 0,
     ) -> None:
         self.config = config
         self.lengths = torch.zeros(rows, dtype=torch.int64, device=device)
@@ -32,10 +38,16 @@ class Cache:
         self._positions = self.lengths[:, None]
         self._used = 0  # the largest length, kept here so that no step waits for a device
         self._uniform = True  # all rows of one length: slots are written as a slice
+        self._reserve(slots)
 
     @property
     def rows(self) -> int:
         return self.lengths.shape[0]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing counts as past yet."""
+        return self._used == 0
 
     def _reserve(self, slots: int) -> None:
         have = self.keys.shape[3]
@@ -51,22 +63,25 @@ class Cache:
 
     def look(self, length: int, like: Tensor) -> tuple[Tensor, Tensor]:
         """Positions (B, T) of the next `length` ids, and the bias (B, 1, T, S) that hides what they may not see."""
-        end = self._used + length
-        self._reserve(end)
+        self._reserve(self._used + length)
         self._positions = self.lengths[:, None] + torch.arange(length, device=self.lengths.device)
-        slots = torch.arange(end, device=self.lengths.device)
+        slots = torch.arange(self.keys.shape[3], device=self.lengths.device)
         hidden = slots > self._positions[..., None]  # (B, T, S)
         bias = torch.zeros(hidden.shape, dtype=like.dtype, device=like.device).masked_fill_(hidden, -math.inf)
         return self._positions, bias[:, None]
 
-    def banded(self, bias: Tensor, length: int, window: int) -> Tensor:
+    def banded(self, bias: Tensor, window: int) -> Tensor:
         """`bias` with everything further back than `window` hidden as well."""
-        slots = torch.arange(self._used + length, device=bias.device)
+        slots = torch.arange(self.keys.shape[3], device=bias.device)
         far = self._positions[..., None] - slots >= window
         return bias.masked_fill(far[:, None], -math.inf)
 
     def write(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Append keys and values (B, K, T, E) of one layer; all that is in use comes back, (B, K, S, E)."""
+        """Append keys and values (B, K, T, E) of one layer; the whole store comes back, (B, K, S, E).
+
+        It is not cut to what is in use: a cut would have to be copied before it could be multiplied, and the bias of
+        `look` hides the rest.
+        """
         length = keys.shape[2]
         end = self._used + length
         if self._uniform:
@@ -76,7 +91,7 @@ class Cache:
             rows = torch.arange(self.rows, device=keys.device)[:, None]
             self.keys[layer][rows, :, self._positions] = keys.transpose(1, 2).to(self.keys.dtype)
             self.values[layer][rows, :, self._positions] = values.transpose(1, 2).to(self.values.dtype)
-        return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
+        return self.keys[layer], self.values[layer]
 
     def advance(self, length: int, counts: Tensor | None = None) -> None:
         """Count the ids just written as past: `length` in every row, or `counts` (B,)."""

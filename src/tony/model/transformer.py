@@ -138,13 +138,24 @@ class Attention(nn.Module):
         """qkv (B, T, H + 2K, E) that follows what `cache` holds -> (B, T, H * E); keys and values are appended."""
         q, k, v = qkv.transpose(1, 2).split((self.heads, self.kv_heads, self.kv_heads), dim=1)
         keys, values = cache.write(self.layer, k, v)  # (B, K, S, E)
-        if self.window is not None:
-            bias = cache.banded(bias, qkv.shape[1], self.window)
-        return attend(q, keys.to(q.dtype), values.to(q.dtype), bias).transpose(1, 2).flatten(-2)
+        if cache.is_empty:
+            # A first prompt sees nothing but itself: no need to read back what was just written.
+            mixed = attend(q, k, v, causal_bias(qkv.shape[1], self.window, like=q))
+        else:
+            if self.window is not None:
+                bias = cache.banded(bias, self.window)
+            mixed = attend_fused(q.to(keys.dtype), keys, values, bias).to(q.dtype)
+        return mixed.transpose(1, 2).flatten(-2)
+
+
+def attend_fused(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+    """As `attend`, with torch's fused kernel: the faster one on a GPU, and for a few queries against a long past."""
+    groups = q.shape[1] // k.shape[1]
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype), enable_gqa=groups > 1)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
-    """softmax(q k^T E^-0.5 + bias) v for q (n, H, T, E), k and v (n, K, S, E), bias broadcast to (n, H, T, S).
+    """softmax(q k^T E^-0.5 + bias) v for q (n, H, T, E), k and v (n, K, S, E), bias (T, S).
 
     On a CPU plain products in bfloat16 take a quarter of the time of torch's fused kernel at these lengths
     (benchmarks/train_speed.py); a GPU uses the fused kernel.
@@ -152,16 +163,12 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
     n, heads, queries, dim = q.shape
     groups = heads // k.shape[1]
     if q.is_cuda:
-        mask = bias if bias.dim() == 4 else bias[None, None]
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask.to(q.dtype), enable_gqa=groups > 1)
+        return attend_fused(q, k, v, bias)
     if groups > 1:
         k, v = k.repeat_interleave(groups, dim=1), v.repeat_interleave(groups, dim=1)
     keys = k.shape[2]
     q3, k3, v3 = (t.reshape(n * heads, -1, dim) for t in (q, k, v))
-    if bias.dim() == 4:
-        bias = bias.expand(n, heads, queries, keys).reshape(n * heads, queries, keys)
-    else:
-        bias = bias.expand(n * heads, queries, keys)
+    bias = bias.expand(n * heads, queries, keys)
     scores = torch.baddbmm(bias.to(q.dtype), q3, k3.transpose(1, 2), alpha=dim**-0.5)
     return torch.bmm(scores.softmax(-1).to(v3.dtype), v3).view(n, heads, queries, dim)
 
