@@ -101,7 +101,7 @@ class SoundJudge:
 def features(samples: np.ndarray) -> np.ndarray:
     """Log-mel energies of a word, stretched to 20 steps of time, each band's mean removed, and its length."""
     samples = np.asarray(samples, np.float64)
-    loud = np.flatnonzero(np.abs(samples) > 0.03 * (np.abs(samples).max() + 1e-9))
+    loud = np.flatnonzero(np.abs(samples) > 0.03 * (np.abs(samples).max(initial=0.0) + 1e-9))
     if len(loud):
         samples = samples[loud[0] : loud[-1] + 1]
     samples = np.pad(samples, (0, max(0, 4 * WINDOW - len(samples))))

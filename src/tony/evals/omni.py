@@ -114,6 +114,8 @@ def evaluate_omni(
     judges_ready = time.perf_counter()
     verdicts: list[Verdict] = []
     cells = [cell for language in world.recipe.languages for cell in cells_of(language)]
+    if len(world.recipe.languages) == 1:  # there is nothing to translate from
+        cells = [cell for cell in cells if cell.name != "text->text"]
     for number, cell in enumerate(cells):
         rng = np.random.default_rng([seed, number])
         asked = [cell.make(world, rng) for _ in range(examples)]
