@@ -79,7 +79,9 @@ def main() -> None:
         process.wait(timeout=30)
     result = json.loads(next(runs.glob("*/evals/omni.json")).read_text())
     cells = {name: cell["accuracy"] for name, cell in result["cells"].items()}
-    others = {f"{lang} {name}": c["accuracy"] for lang, t in result["languages"].items() for name, c in t.items()}
+    others = {
+        f"{lang} {name}": c["accuracy"] for lang, t in result["languages"].items() for name, c in t.items()
+    }
     figures = {
         "recipe": arguments.recipe,
         "minutes": round(minutes, 2),

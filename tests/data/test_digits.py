@@ -9,6 +9,7 @@ import pytest
 from tony.data import digits
 from tony.data.digits import DIRECTIONS, PRESET, WORDS, DigitWorld, Example
 from tony.data.speech import HELD_OUT_VARIANTS, VARIANTS, speak, voices
+from tony.errors import TonyError
 from tony.media import Audio, Image, Text, Video
 from tony.runs.recipe import DigitsData
 
@@ -219,13 +220,21 @@ def test_documents_are_the_same_for_one_seed_and_differ_for_two(monkeypatch):
 
 def test_the_mixture_is_the_recipes(world):
     rng = np.random.default_rng(0)
-    only = DigitWorld(replace_mixture(world.recipe, {"show": 0, "add": 0, "spoken_sum": 0, "where": 1}))
-    examples: list[Example] = [only.draw("train", rng) for _ in range(20)]
-    assert all(e.direction for e in examples)
 
+    def only(kind):
+        mixture = dict.fromkeys(digits.MIXTURE, 0.0) | {kind: 1.0}
+        return DigitWorld(world.recipe.model_copy(update={"mixture": mixture}))
 
-def replace_mixture(recipe, mixture):
-    return recipe.model_copy(update={"mixture": mixture})
+    wheres = only("video->direction")
+    assert all(wheres.draw("train", rng).direction for _ in range(20))
+    words = only("text->text")
+    assert all(
+        e.want == ("text",) and isinstance(e.prompt.parts[0], Text) for e in (words.draw("train", rng),)
+    )
+    with pytest.raises(TonyError, match=r"data\.mixture.*'text->smell'"):
+        DigitWorld(DigitsData(mixture={"text->smell": 1.0}))
+    with pytest.raises(TonyError, match=r"data\.mixture"):
+        DigitWorld(DigitsData(mixture=dict.fromkeys(digits.MIXTURE, 0.0)))
 
 
 def test_text_for_the_vocabulary_covers_every_answer(world):

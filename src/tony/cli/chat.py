@@ -17,10 +17,14 @@ def chat(
     model: Annotated[Path, typer.Argument(help="a run folder, such as runs/digits")],
     want: Annotated[str, typer.Option(help="what should come back, in order")] = "text",
     message: Annotated[str | None, typer.Option("--message", "-m", help="ask once and leave")] = None,
-    attach: Annotated[list[Path] | None, typer.Option("--with", help="files that go before the message")] = None,
+    attach: Annotated[
+        list[Path] | None, typer.Option("--with", help="files that go before the message")
+    ] = None,
     out: Annotated[Path, typer.Option(help="where pictures and sounds of the reply are written")] = Path("."),
     seed: Annotated[int, typer.Option(help="of the random stream")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="print the reply as JSON; needs --message or --with")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="print the reply as JSON; needs --message or --with")
+    ] = False,
 ) -> None:
     """Talk with a trained model; pictures are shown in the terminal, and written to files as sounds are."""
     from tony.cli.show import print_json
@@ -31,7 +35,7 @@ def chat(
     omni = Omni.load(model)
     parts = [read(path) for path in attach or []]
     wanted = _wanted(want)
-    if message is not None or parts and as_json:
+    if message is not None or (parts and as_json):
         asked = Document([*parts, *([Text(message)] if message else [])])
         shown = [_show(part, out, i, as_json) for i, part in enumerate(omni.reply(asked, wanted, seed=seed))]
         if as_json:

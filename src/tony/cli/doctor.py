@@ -8,7 +8,9 @@ import typer
 
 
 def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="print the findings as JSON and nothing else")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="print the findings as JSON and nothing else")
+    ] = False,
 ) -> None:
     """Say what this machine has: devices, precision, compiler, speech, browser."""
     from tony.cli.show import print_json

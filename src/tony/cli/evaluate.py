@@ -12,7 +12,9 @@ def evaluate(
     model: Annotated[Path, typer.Argument(help="a run folder, such as runs/digits")],
     suite: Annotated[str, typer.Argument(help="what to measure: omni")] = "omni",
     examples: Annotated[int, typer.Option(help="examples a cell", min=1)] = 500,
-    as_json: Annotated[bool, typer.Option("--json", help="print the result as JSON and nothing else")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="print the result as JSON and nothing else")
+    ] = False,
 ) -> None:
     """Measure a trained model; the result is written to evals/SUITE.json of its run."""
     from tony.cli.show import print_json, print_omni

@@ -45,5 +45,3 @@ def main() -> None:
 def _fail(message: str) -> None:
     print(f"tony: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(2)
-
-

@@ -12,7 +12,9 @@ def serve(
     model: Annotated[Path, typer.Argument(help="a run folder, such as runs/digits")],
     host: Annotated[str, typer.Option(help="the address to listen on")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="the port to listen on")] = 8000,
-    open_studio: Annotated[bool, typer.Option("--open/--no-open", help="open the studio in a browser")] = False,
+    open_studio: Annotated[
+        bool, typer.Option("--open/--no-open", help="open the studio in a browser")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print where it listens as JSON")] = False,
 ) -> None:
     """Serve a trained model: /v1/models, /v1/chat/completions, /health, and the studio on /."""
@@ -24,7 +26,13 @@ def serve(
 
 
 def open_and_serve(
-    omni: Any, run_path: Path, host: str, port: int, reserved: Any, open_studio: bool = True, as_json: bool = False
+    omni: Any,
+    run_path: Path,
+    host: str,
+    port: int,
+    reserved: Any,
+    open_studio: bool = True,
+    as_json: bool = False,
 ) -> None:
     """Serve until Ctrl-C; the address is printed when it answers, and opened in a browser if wished."""
     import webbrowser

@@ -49,7 +49,9 @@ def print_omni(result: dict[str, Any]) -> None:
             others.add_row(name, *("-" if cell is None else _percent(cell) for cell in row))
         console.print(others)
     for name, judge in result["judges"].items():
-        console.print(f"{name} judge on held-out real examples: {_percent(judge)} of {judge['n']}", highlight=False)
+        console.print(
+            f"{name} judge on held-out real examples: {_percent(judge)} of {judge['n']}", highlight=False
+        )
 
 
 def _percent(cell: dict[str, Any]) -> str:

@@ -12,7 +12,9 @@ def train(
     source: Annotated[str, typer.Argument(help="a recipe (.toml), or a folder of your own files")],
     overrides: Annotated[list[str] | None, typer.Argument(help="key=value, such as model.width=256")] = None,
     runs: Annotated[Path, typer.Option(help="where run folders live")] = Path("runs"),
-    as_json: Annotated[bool, typer.Option("--json", help="print the result as JSON and nothing else")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="print the result as JSON and nothing else")
+    ] = False,
 ) -> None:
     """Train a network on a recipe or a folder; the same command resumes after Ctrl-C or a crash."""
     from tony.cli.recipes import recipe_for
@@ -30,7 +32,9 @@ def train(
     if as_json:
         print_json(result)
         return
-    print(f"{run.path}: {result['steps']} steps, {result['tokens']:,} tokens, {result['parameters']:,} parameters")
+    print(
+        f"{run.path}: {result['steps']} steps, {result['tokens']:,} tokens, {result['parameters']:,} parameters"
+    )
     for name, nats in result["heldout_by_modality"].items():
         entropy = result["unigram_entropy"].get(name)
         print(f"  held-out {name}: {nats:.3f} nats an id (ids' frequencies alone: {entropy:.3f})")

@@ -14,7 +14,9 @@ def up(
     runs: Annotated[Path, typer.Option(help="where run folders live")] = Path("runs"),
     host: Annotated[str, typer.Option(help="the address the studio listens on")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="the port the studio listens on")] = 8000,
-    open_studio: Annotated[bool, typer.Option("--open/--no-open", help="open the studio when all is done")] = True,
+    open_studio: Annotated[
+        bool, typer.Option("--open/--no-open", help="open the studio when all is done")
+    ] = True,
     examples: Annotated[int, typer.Option(help="examples a cell of the table")] = 500,
     as_json: Annotated[bool, typer.Option("--json", help="print the table as JSON; opens no studio")] = False,
 ) -> None:

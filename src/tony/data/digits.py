@@ -26,6 +26,7 @@ from functools import cached_property
 import numpy as np
 from scipy import ndimage
 
+from tony.data.handwriting import to_pixels, vary
 from tony.data.sources import Split
 from tony.data.speech import Voice, speak, voices
 from tony.errors import TonyError
@@ -56,7 +57,6 @@ NUM_DIGITS = 10
 NUM_NUMBERS = 19
 CLIP_FRAMES = 4
 CLIP_FPS = 2.0
-SIDE = 8
 HELD_OUT_PICTURES = 5  # every fifth picture, after a seeded shuffle
 AUGMENTED = 24  # variants of each training picture that a person might have drawn instead
 SPOKEN_SUM_TAKES = 3  # voices that speak each sum of two digits, for each language
@@ -134,7 +134,9 @@ class DigitWorld:
         self.seed = seed
         unknown = set(self.recipe.mixture) - set(MIXTURE)
         if unknown:
-            raise TonyError(f"data.mixture: no kind of example is named {sorted(unknown)[0]!r}: use {', '.join(MIXTURE)}")
+            raise TonyError(
+                f"data.mixture: no kind of example is named {sorted(unknown)[0]!r}: use {', '.join(MIXTURE)}"
+            )
         self.mixture = MIXTURE | self.recipe.mixture
 
     # --- pictures -------------------------------------------------------------------------------------------
@@ -147,7 +149,7 @@ class DigitWorld:
         data = load_digits()
         order = np.random.default_rng([self.seed, 1]).permutation(len(data.images))
         held = np.zeros(len(order), bool)
-        held[order[:: HELD_OUT_PICTURES]] = True
+        held[order[::HELD_OUT_PICTURES]] = True
         return {
             "train": (data.images[~held], data.target[~held]),
             "heldout": (data.images[held], data.target[held]),
@@ -156,17 +158,17 @@ class DigitWorld:
     def pictures(self, split: Split) -> tuple[np.ndarray, np.ndarray]:
         """Real pictures uint8 (n, 8, 8) of one split, and the digit (n,) of each."""
         values, digits = self._pictures[split]
-        return _to_pixels(values), digits
+        return to_pixels(values), digits
 
     @cached_property
     def _shown(self) -> dict[Split, dict[int, list[Image]]]:
         """By split and digit the pictures that go in: held-out ones as they are, training ones varied as well."""
         shown: dict[Split, dict[int, list[Image]]] = {}
         for split, (values, digits) in self._pictures.items():
-            pixels, labels = _to_pixels(values), digits
+            pixels, labels = to_pixels(values), digits
             if split == "train":
-                varied = _vary(values, AUGMENTED, np.random.default_rng([self.seed, 2]))
-                pixels = np.concatenate([pixels, _to_pixels(varied)])
+                varied = vary(values, AUGMENTED, np.random.default_rng([self.seed, 2]))
+                pixels = np.concatenate([pixels, to_pixels(varied)])
                 labels = np.concatenate([digits, np.tile(digits, AUGMENTED)])
             shown[split] = {d: [Image(p) for p in pixels[labels == d]] for d in range(NUM_DIGITS)}
         return shown
@@ -235,7 +237,9 @@ class DigitWorld:
 
     # --- examples -------------------------------------------------------------------------------------------
 
-    def part(self, modality: str, number: int, language: str, split: Split, rng: np.random.Generator) -> list[Part]:
+    def part(
+        self, modality: str, number: int, language: str, split: Split, rng: np.random.Generator
+    ) -> list[Part]:
         """The number as it goes in: one part, or two pictures for a number of two digits."""
         match modality:
             case "text":
@@ -278,11 +282,19 @@ class DigitWorld:
         return _pick(rng, shares)
 
     def show(
-        self, source: str, want: Sequence[str], spoken: str, asked: str, split: Split, rng: np.random.Generator
+        self,
+        source: str,
+        want: Sequence[str],
+        spoken: str,
+        asked: str,
+        split: Split,
+        rng: np.random.Generator,
     ) -> Example:
         """A number goes in as `source` in language `spoken`, and comes back as `want` in language `asked`."""
         # One digit, as everywhere but in sums; training also names larger numbers now and then, for their words.
-        is_wide = split == "train" and source in ("text", "audio") and "image" not in want and rng.random() < WIDE
+        is_wide = (
+            split == "train" and source in ("text", "audio") and "image" not in want and rng.random() < WIDE
+        )
         number = int(rng.integers(NUM_NUMBERS if is_wide else NUM_DIGITS))
         prompt = self.part(source, number, spoken, split, rng)
         return self._example(prompt, want, number, asked, rng)
@@ -296,7 +308,9 @@ class DigitWorld:
         if sources == ("text", "text"):
             prompt: list[Part] = [Text(f"{WORDS[spoken][a]} + {WORDS[spoken][b]}")]
         else:
-            first, second = (self.part(m, n, spoken, split, rng) for m, n in zip(sources, (a, b), strict=True))
+            first, second = (
+                self.part(m, n, spoken, split, rng) for m, n in zip(sources, (a, b), strict=True)
+            )
             prompt = [*first, Text("+"), *second]
         return self._example(prompt, want, a + b, asked, rng)
 
@@ -348,7 +362,10 @@ class DigitWorld:
         if kind == "text+text":
             return self.add(("text", "text"), ["text"], spoken, asked, split, rng)
         # A clip is long: one of the two at most.
-        first, second = _pick(rng, SUM_INPUTS), _pick(rng, {m: s for m, s in SUM_INPUTS.items() if m != "video"})
+        first, second = (
+            _pick(rng, SUM_INPUTS),
+            _pick(rng, {m: s for m, s in SUM_INPUTS.items() if m != "video"}),
+        )
         pair = (first, second) if rng.random() < 0.5 else (second, first)
         return self.add(pair, sum_want, spoken, asked, split, rng)
 
@@ -363,7 +380,9 @@ class DigitWorld:
         for language in self.recipe.languages:
             yield from WORDS[language]
             yield f"{language}:"
-            yield from (f"{a} + {b}" for a in WORDS[language][:NUM_DIGITS] for b in WORDS[language][:NUM_DIGITS])
+            yield from (
+                f"{a} + {b}" for a in WORDS[language][:NUM_DIGITS] for b in WORDS[language][:NUM_DIGITS]
+            )
         yield from ("where:", "+", *DIRECTIONS)
 
     def images(self) -> list[Image]:
@@ -374,32 +393,3 @@ class DigitWorld:
         words = [u.audio for u in self.utterances("train")]
         sums = [u.audio for bank in self._sums["train"].values() for u in bank]
         return words + sums + list(self._preset.values()) * 4
-
-
-def _to_pixels(values: np.ndarray) -> np.ndarray:
-    """Values 0 to 16 as uint8 0 to 255, so that 17 grey levels give the values back."""
-    return np.round(values * (255 / 16)).astype(np.uint8)
-
-
-def _vary(values: np.ndarray, times: int, rng: np.random.Generator) -> np.ndarray:
-    """Pictures (n, 8, 8) turned, stretched, slanted and moved a little, `times` over: (times * n, 8, 8)."""
-    n = len(values) * times
-    angle, slant = rng.normal(0, 0.08, n), rng.normal(0, 0.08, n)
-    scale = rng.normal(1, 0.06, (n, 2))
-    move = rng.normal(0, 0.35, (n, 2))
-    cos, sin = np.cos(angle), np.sin(angle)
-    matrix = np.empty((n, 2, 2))
-    matrix[:, 0, 0], matrix[:, 0, 1] = cos / scale[:, 0], -sin
-    matrix[:, 1, 0], matrix[:, 1, 1] = sin + slant, cos / scale[:, 1]
-    grid = np.stack(np.meshgrid(np.arange(SIDE), np.arange(SIDE), indexing="ij"), -1).reshape(-1, 2) - (SIDE - 1) / 2
-    places = np.einsum("nij,pj->npi", matrix, grid) + (SIDE - 1) / 2 + move[:, None]
-    # One resampling for all: pictures are stacked far enough apart that none bleeds into the next.
-    gap = SIDE + 4
-    stack = np.zeros((len(values) * gap, SIDE + 4))
-    for i, picture in enumerate(values):
-        stack[i * gap + 2 : i * gap + 2 + SIDE, 2 : 2 + SIDE] = picture
-    rows = np.clip(places[..., 0], -2, SIDE + 1) + 2 + np.tile(np.arange(len(values)), times)[:, None] * gap
-    columns = np.clip(places[..., 1], -2, SIDE + 1) + 2
-    out = ndimage.map_coordinates(stack, [rows.ravel(), columns.ravel()], order=1)
-    strength = rng.normal(1, 0.1, n)[:, None]
-    return np.round(np.clip(out.reshape(n, -1) * strength, 0, 16)).reshape(n, SIDE, SIDE)

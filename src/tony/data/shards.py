@@ -99,9 +99,13 @@ class Shard:
             self.offsets = np.load(folder / "offsets.npy", allow_pickle=False)
             self.vocabulary_hash: str = index["vocabulary"]
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise TonyError(f"{folder}: unreadable shard ({error}). Remove that folder and run the same command") from None
+            raise TonyError(
+                f"{folder}: unreadable shard ({error}). Remove that folder and run the same command"
+            ) from None
         if vocabulary_hash is not None and self.vocabulary_hash != vocabulary_hash:
-            raise TonyError(f"{folder}: encoded with another vocabulary. Remove that folder and run the same command")
+            raise TonyError(
+                f"{folder}: encoded with another vocabulary. Remove that folder and run the same command"
+            )
 
     @classmethod
     def write(cls, folder: Path, documents: Iterable[Tokens], vocabulary: Vocabulary) -> Shard:

@@ -19,7 +19,6 @@ from tony.model import Cache, Transformer
 from tony.model.machine import autocast, choose_precision
 from tony.runs.recipe import Sampling
 
-
 # Requests that are done stay in the batch, their output ignored, until this share of it is left: thinning copies the cache.
 THIN_AT = 0.75
 
@@ -54,7 +53,9 @@ class Engine:
                     module.to(self.precision)
         self._masks = torch.from_numpy(grammar.masks).to(self.device)
 
-    def generate(self, requests: Sequence[Request], sampling: Mapping[str, Sampling]) -> Iterator[list[tuple[int, int]]]:
+    def generate(
+        self, requests: Sequence[Request], sampling: Mapping[str, Sampling]
+    ) -> Iterator[list[tuple[int, int]]]:
         """Each step's new ids as (request, id) pairs, begin and end marks included; ends when all are done.
 
         A request's ids do not depend on the others but through rounding: each has its own random stream.
@@ -119,14 +120,20 @@ class Engine:
 
     @torch.inference_mode()
     def _choose(
-        self, logits: Tensor, states: list[State], streams: list[np.random.Generator], sampling: Mapping[str, Sampling]
+        self,
+        logits: Tensor,
+        states: list[State],
+        streams: list[np.random.Generator],
+        sampling: Mapping[str, Sampling],
     ) -> Tensor:
         """One id (B,) for each request: drawn by inverting the cumulative distribution at a uniform number."""
         keys = torch.tensor([self.grammar.key(state) for state in states], device=self.device)
         logits = logits.masked_fill(~self._masks[keys], -torch.inf)
         settings = [sampling["text" if state.is_done else state.modality] for state in states]
         temperature = torch.tensor([s.temperature for s in settings], device=self.device)
-        uniform = torch.tensor([stream.random() for stream in streams], dtype=torch.float64, device=self.device)
+        uniform = torch.tensor(
+            [stream.random() for stream in streams], dtype=torch.float64, device=self.device
+        )
         best = logits.argmax(-1)
         if bool((temperature == 0).all()):
             return best
@@ -145,7 +152,12 @@ class Engine:
         cumulative = probabilities.double().cumsum(-1)
         drawn = torch.searchsorted(cumulative, (uniform[:, None] * cumulative[:, -1:]), right=True)[:, 0]
         # The largest id with any probability: rounding must not step past it.
-        last = (probabilities > 0).long().mul(torch.arange(1, logits.shape[1] + 1, device=self.device)).argmax(-1)
+        last = (
+            (probabilities > 0)
+            .long()
+            .mul(torch.arange(1, logits.shape[1] + 1, device=self.device))
+            .argmax(-1)
+        )
         return torch.where(temperature == 0, best, torch.minimum(drawn, last))
 
     @torch.inference_mode()

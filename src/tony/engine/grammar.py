@@ -85,7 +85,9 @@ class Grammar:
             TonyError: the grammar does not allow that id here.
         """
         if not self.masks[self.key(state), index]:
-            raise TonyError(f"id {index} may not follow here: the stream is not a reply of {', '.join(state.want)}")
+            raise TonyError(
+                f"id {index} may not follow here: the stream is not a reply of {', '.join(state.want)}"
+            )
         if index == self.vocabulary.end(state.modality):
             return replace(state, part=state.part + 1, count=-1)
         return replace(state, count=state.count + 1)

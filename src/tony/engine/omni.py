@@ -40,7 +40,9 @@ class Chunk:
 class Omni:
     """Any combination of text, pictures, sound and video in; any combination of text, pictures and sound out."""
 
-    def __init__(self, model: Transformer, vocabulary: Vocabulary, recipe: Recipe, run: Run | None = None) -> None:
+    def __init__(
+        self, model: Transformer, vocabulary: Vocabulary, recipe: Recipe, run: Run | None = None
+    ) -> None:
         if model.config.vocabulary != vocabulary.size:
             raise TonyError(
                 f"the model has {model.config.vocabulary} ids and the vocabulary {vocabulary.size}: "
@@ -107,10 +109,14 @@ class Omni:
         ]
         written: list[list[int]] = [[] for _ in requests]
         # Prompts of like length share a batch, so that little of it is padding.
-        order = sorted(range(len(requests)), key=lambda i: (self.grammar.length(requests[i].want), len(requests[i].ids)))
+        order = sorted(
+            range(len(requests)), key=lambda i: (self.grammar.length(requests[i].want), len(requests[i].ids))
+        )
         for first in range(0, len(order), BATCH):
             batch = order[first : first + BATCH]
-            for step in self.engine.generate([requests[i] for i in batch], self.sampling | dict(sampling or {})):
+            for step in self.engine.generate(
+                [requests[i] for i in batch], self.sampling | dict(sampling or {})
+            ):
                 for row, index in step:
                     written[batch[row]].append(index)
         return [self._document(ids) for ids in written]

@@ -69,8 +69,16 @@ def cells_of(language: str) -> list[Cell]:
         add = DigitWorld.add
         several = ["text", "image", "audio"]
         cells += [
-            Cell("text+text->text", "en", lambda w, r: add(w, ("text", "text"), ["text"], "en", "en", "heldout", r)),
-            Cell("image+audio->text", "en", lambda w, r: add(w, ("image", "audio"), ["text"], "en", "en", "heldout", r)),
+            Cell(
+                "text+text->text",
+                "en",
+                lambda w, r: add(w, ("text", "text"), ["text"], "en", "en", "heldout", r),
+            ),
+            Cell(
+                "image+audio->text",
+                "en",
+                lambda w, r: add(w, ("image", "audio"), ["text"], "en", "en", "heldout", r),
+            ),
             Cell("audio+audio->audio", "en", lambda w, r: w.spoken_sum(["audio"], "en", "en", "heldout", r)),
             Cell("video->direction", "en", lambda w, r: w.where("heldout", r)),
             Cell("image->text+image+audio", "en", _show("image", several, "en", "en")),
@@ -99,7 +107,10 @@ class Verdict:
 
 
 def evaluate_omni(
-    omni: Omni, examples: int = EXAMPLES, seed: int = SUITE_SEED, progress: Callable[[int, int], None] | None = None
+    omni: Omni,
+    examples: int = EXAMPLES,
+    seed: int = SUITE_SEED,
+    progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """The any-to-any table of `omni`, written to evals/omni.json of its run, with samples and timings beside.
 
@@ -107,7 +118,9 @@ def evaluate_omni(
         TonyError: the model was not trained on the digit world.
     """
     if not isinstance(omni.recipe.data, DigitsData):
-        raise TonyError(f"{omni.name} was not trained on the digit world: the omni suite asks for digits and number words")
+        raise TonyError(
+            f"{omni.name} was not trained on the digit world: the omni suite asks for digits and number words"
+        )
     began = time.perf_counter()
     world = DigitWorld(omni.recipe.data, omni.recipe.seed)
     image_judge, sound_judge = ImageJudge(world), SoundJudge(world)
@@ -119,7 +132,9 @@ def evaluate_omni(
     for number, cell in enumerate(cells):
         rng = np.random.default_rng([seed, number])
         asked = [cell.make(world, rng) for _ in range(examples)]
-        replies = omni.replies([e.prompt for e in asked], [e.want for e in asked], seed=seed + number * examples)
+        replies = omni.replies(
+            [e.prompt for e in asked], [e.want for e in asked], seed=seed + number * examples
+        )
         verdicts += judge(cell, asked, replies, image_judge, sound_judge)
         if progress:
             progress(number + 1, len(cells))
@@ -128,7 +143,9 @@ def evaluate_omni(
     if omni.run is not None:
         evals = omni.run.path / "evals"
         with replacing(evals / "omni.jsonl") as temporary:
-            temporary.write_text("".join(json.dumps(v.to_dict(), ensure_ascii=False) + "\n" for v in verdicts), "utf-8")
+            temporary.write_text(
+                "".join(json.dumps(v.to_dict(), ensure_ascii=False) + "\n" for v in verdicts), "utf-8"
+            )
         omni.run.save_evaluation("omni", result)
         timings = {"judges": judges_ready - began, "answers": time.perf_counter() - judges_ready}
         write_json(evals / "omni.timings.json", {name: round(s, 2) for name, s in timings.items()})
@@ -136,7 +153,11 @@ def evaluate_omni(
 
 
 def judge(
-    cell: Cell, asked: Sequence[Example], replies: Sequence[Document], image_judge: ImageJudge, sound_judge: SoundJudge
+    cell: Cell,
+    asked: Sequence[Example],
+    replies: Sequence[Document],
+    image_judge: ImageJudge,
+    sound_judge: SoundJudge,
 ) -> list[Verdict]:
     """A verdict on each reply; every part must be what was asked for."""
     images = [part for reply in replies for part in reply if part.modality == "image"]
@@ -181,7 +202,9 @@ def _in_words(part: Any) -> str:
     return f"audio of {part.seconds:.2f} s"
 
 
-def summarise(verdicts: Sequence[Verdict], image_judge: ImageJudge, sound_judge: SoundJudge) -> dict[str, Any]:
+def summarise(
+    verdicts: Sequence[Verdict], image_judge: ImageJudge, sound_judge: SoundJudge
+) -> dict[str, Any]:
     """Shares with intervals by cell and language, and the judges' own."""
     groups: dict[tuple[str, str], list[bool]] = {}
     for verdict in verdicts:
@@ -196,4 +219,10 @@ def summarise(verdicts: Sequence[Verdict], image_judge: ImageJudge, sound_judge:
         "image": Result.share("image judge", *image_judge.accuracy).as_cell(),
         "audio": Result.share("audio judge", *sound_judge.accuracy).as_cell(),
     }
-    return {"results": results, "samples": "omni.jsonl", "cells": cells, "languages": languages, "judges": judges}
+    return {
+        "results": results,
+        "samples": "omni.jsonl",
+        "cells": cells,
+        "languages": languages,
+        "judges": judges,
+    }

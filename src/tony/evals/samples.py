@@ -24,7 +24,11 @@ def write_samples(run: Run, most: int = 6) -> list[str]:
     number = 0
     for document in open_source(run.recipe).documents("heldout"):
         asked = [part for part in document if part.role == "user"]
-        truth = [part for part in document if part.role == "assistant" and part.modality in ("text", "image", "audio")]
+        truth = [
+            part
+            for part in document
+            if part.role == "assistant" and part.modality in ("text", "image", "audio")
+        ]
         if not asked or not truth:
             continue
         try:
@@ -32,7 +36,9 @@ def write_samples(run: Run, most: int = 6) -> list[str]:
         except TonyError:
             continue  # too long with the longest reply: the next one may fit
         for name, parts in (("asked", asked), ("truth", truth), ("reply", reply)):
-            written += [_write(run.path / "samples", f"{number}-{name}-{i}", part) for i, part in enumerate(parts)]
+            written += [
+                _write(run.path / "samples", f"{number}-{name}-{i}", part) for i, part in enumerate(parts)
+            ]
         number += 1
         if number == most:
             break

@@ -42,7 +42,9 @@ def choose_precision(wish: str, device: torch.device) -> torch.dtype:
 
 def has_native_bfloat16() -> bool:
     """Whether the CPU multiplies bfloat16 in hardware (AVX512-BF16 or AMX); emulated it would be slower than float32."""
-    checks = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    checks = (
+        getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    )
     return any(check() for check in checks if check is not None)
 
 
@@ -71,8 +73,12 @@ def describe_machine() -> dict[str, object]:
         "memory_gb": round(memory / 1e9, 1),
         "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
         "precision": str(choose_precision("auto", device)).removeprefix("torch."),
-        "compile": "yes" if has_compiler() else "no C++ compiler: training runs without torch.compile, slower",
-        "speech": "espeak-ng" if util.find_spec("espeakng_loader") else "missing: pip install espeakng-loader",
+        "compile": "yes"
+        if has_compiler()
+        else "no C++ compiler: training runs without torch.compile, slower",
+        "speech": "espeak-ng"
+        if util.find_spec("espeakng_loader")
+        else "missing: pip install espeakng-loader",
         "browser": next(
             (path for name in ("chromium", "google-chrome", "firefox") if (path := shutil.which(name))),
             "none found: open the studio's address by hand",

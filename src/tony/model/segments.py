@@ -81,7 +81,9 @@ class Segments:
         return cls(to(positions), to(np.concatenate(gathers)), to(restore), tuple(buckets))
 
     def to(self, device: torch.device | str) -> Segments:
-        return Segments(self.positions.to(device), self.gather.to(device), self.restore.to(device), self.buckets)
+        return Segments(
+            self.positions.to(device), self.gather.to(device), self.restore.to(device), self.buckets
+        )
 
 
 class Rearrange(torch.autograd.Function):
@@ -92,7 +94,9 @@ class Rearrange(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, x: torch.Tensor, forward_index: torch.Tensor, backward_index: torch.Tensor) -> torch.Tensor:
+    def forward(
+        ctx, x: torch.Tensor, forward_index: torch.Tensor, backward_index: torch.Tensor
+    ) -> torch.Tensor:
         ctx.save_for_backward(backward_index)
         return x.index_select(0, forward_index)
 

@@ -77,7 +77,9 @@ class RMSNorm(nn.Module):
 
 def rotary_table(positions: Tensor, head_dim: int, base: float) -> tuple[Tensor, Tensor]:
     """Cosines and sines, float32 of shape (*positions.shape, 1, E/2), of rotary positions (Su et al. 2021)."""
-    frequency = base ** (-torch.arange(0, head_dim, 2, device=positions.device, dtype=torch.float32) / head_dim)
+    frequency = base ** (
+        -torch.arange(0, head_dim, 2, device=positions.device, dtype=torch.float32) / head_dim
+    )
     angle = positions[..., None, None].float() * frequency
     return angle.cos(), angle.sin()
 
@@ -125,7 +127,9 @@ class Attention(nn.Module):
         outputs = []
         for bucket in segments.buckets:
             part = slots[bucket.offset : bucket.offset + bucket.count * bucket.length]
-            part = part.view(bucket.count, bucket.length, -1, self.head_dim).transpose(1, 2)  # (n, H + 2K, L, E)
+            part = part.view(bucket.count, bucket.length, -1, self.head_dim).transpose(
+                1, 2
+            )  # (n, H + 2K, L, E)
             q, k, v = part.split((self.heads, self.kv_heads, self.kv_heads), dim=1)
             key = (bucket.length, self.window)
             if key not in biases:
@@ -224,7 +228,10 @@ class Transformer(nn.Module):
 
         Attention stays outside: its bucket shapes change from batch to batch, and would be compiled again each time.
         """
-        self._compiled = (torch.compile(Block.before, dynamic=False), torch.compile(Block.after, dynamic=False))
+        self._compiled = (
+            torch.compile(Block.before, dynamic=False),
+            torch.compile(Block.after, dynamic=False),
+        )
 
     @torch.no_grad()
     def reset(self, generator: torch.Generator | None = None) -> None:

@@ -39,10 +39,14 @@ def load_model(folder: Path) -> Transformer:
             model = Transformer(TransformerConfig(**config))
         model.load_state_dict(tensors, strict=not model.config.tied, assign=True)
     except FileNotFoundError:
-        raise TonyError(f"{folder}: no finished model. Train it: tony train RECIPE (the same command resumes)") from None
+        raise TonyError(
+            f"{folder}: no finished model. Train it: tony train RECIPE (the same command resumes)"
+        ) from None
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
-        raise TonyError(f"{folder}: damaged model ({reason}). Remove that folder and run tony train again") from None
+        raise TonyError(
+            f"{folder}: damaged model ({reason}). Remove that folder and run tony train again"
+        ) from None
     if model.config.tied:
         model.readout.weight = model.embedding.weight
     return model.eval().requires_grad_(False)

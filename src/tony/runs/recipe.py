@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,7 +16,6 @@ from tony.errors import TonyError
 
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0)]
-DigitKind = Literal["show", "add", "spoken_sum", "where"]
 
 
 class _Section(BaseModel):
@@ -31,7 +31,9 @@ class DigitsData(_Section):
     examples: Positive = 60_000
     voices: Positive = Field(24, description="training voices per language")
     languages: tuple[Literal["en", "fr", "de", "es"], ...] = Field(("en", "fr", "de", "es"), min_length=1)
-    mixture: dict[DigitKind, Share] = Field(default_factory=dict, description="examples by kind; empty = the default mixture")
+    mixture: dict[str, Share] = Field(
+        default_factory=dict, description="examples by kind; empty = the default mixture"
+    )
 
 
 class FolderData(_Section):
@@ -41,7 +43,9 @@ class FolderData(_Section):
     path: str = ""
     held_out: float = Field(0.05, gt=0, lt=0.5, description="share of the examples that is never trained on")
     orders: Positive = Field(2, description="how many orders of its parts each example is shown in")
-    max_seconds: float = Field(8.0, gt=0, description="longer sounds and clips are cut to their first seconds")
+    max_seconds: float = Field(
+        8.0, gt=0, description="longer sounds and clips are cut to their first seconds"
+    )
     frames: Positive = Field(8, description="at most this many frames are taken from a clip")
     frames_per_second: float = Field(2.0, gt=0)
 
@@ -83,13 +87,17 @@ class ModelRecipe(_Section):
     depth: Positive = 6
     head_dim: Positive = 64
     kv_heads: Positive | None = Field(None, description="None = as many as there are query heads")
-    hidden: Positive | None = Field(None, description="width of the gated MLP; None = 8/3 width, rounded up to 64")
+    hidden: Positive | None = Field(
+        None, description="width of the gated MLP; None = 8/3 width, rounded up to 64"
+    )
     qk_norm: bool = True
     tied: bool = False
     context: Positive = 640
     rope_base: float = Field(10_000.0, gt=0)
     window: Positive | None = Field(None, description="how far back a banded layer sees, in positions")
-    banded: tuple[Annotated[int, Field(ge=0)], ...] = Field((), description="the layers that are banded; others are dense")
+    banded: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        (), description="the layers that are banded; others are dense"
+    )
 
     @model_validator(mode="after")
     def _whole_heads(self) -> ModelRecipe:
@@ -98,11 +106,15 @@ class ModelRecipe(_Section):
         if self.head_dim % 2:
             raise ValueError(f"head_dim {self.head_dim} is odd: rotary positions need pairs")
         if self.kv_heads and (self.width // self.head_dim) % self.kv_heads:
-            raise ValueError(f"{self.width // self.head_dim} heads cannot share {self.kv_heads} kv_heads evenly")
+            raise ValueError(
+                f"{self.width // self.head_dim} heads cannot share {self.kv_heads} kv_heads evenly"
+            )
         if self.banded and (self.window is None or not self.qk_norm):
             raise ValueError("banded layers need a window and qk_norm = true")
         if self.banded and max(self.banded) >= self.depth:
-            raise ValueError(f"banded names layer {max(self.banded)}, but there are {self.depth} layers from 0")
+            raise ValueError(
+                f"banded names layer {max(self.banded)}, but there are {self.depth} layers from 0"
+            )
         return self
 
 
@@ -113,14 +125,17 @@ class TrainRecipe(_Section):
     batch_tokens: Positive = 8192
     lr: float = Field(3e-3, gt=0)
     warmup: float = Field(0.03, ge=0, lt=1, description="share of the steps")
-    decay: float = Field(0.6, ge=0, le=1, description="share of the steps, at the end, in which lr falls to 0")
+    decay: float = Field(
+        0.6, ge=0, le=1, description="share of the steps, at the end, in which lr falls to 0"
+    )
     weight_decay: float = Field(0.05, ge=0)
     beta1: float = Field(0.9, ge=0, lt=1)
     beta2: float = Field(0.95, ge=0, lt=1)
     clip: float = Field(1.0, gt=0)
     z_loss: float = Field(1e-4, ge=0)
     loss_shares: dict[Literal["text", "image", "audio", "video"], Share] = Field(
-        default_factory=dict, description="share of the loss by modality; empty = every counted token weighs the same"
+        default_factory=dict,
+        description="share of the loss by modality; empty = every counted token weighs the same",
     )
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     compile: bool = False
@@ -173,13 +188,21 @@ class Recipe(_Section):
 def _toml_lines(table: dict[str, Any], path: tuple[str, ...]) -> Iterable[str]:
     values = {k: v for k, v in table.items() if v is not None and not isinstance(v, dict)}
     for key, value in values.items():
-        # TOML's strings, numbers, booleans and arrays are JSON's, but for surrogate pairs and a bare U+007F.
-        yield f"{key} = {json.dumps(value, ensure_ascii=False)}".replace("\x7f", "\\u007f")
+        yield f"{_key(key)} = {_value(value)}"
     for key, value in table.items():
         if isinstance(value, dict):
             yield ""
-            yield f"[{'.'.join((*path, key))}]"
-            yield from _toml_lines(value, (*path, key))
+            yield f"[{'.'.join((*path, _key(key)))}]"
+            yield from _toml_lines(value, (*path, _key(key)))
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _value(name)
+
+
+def _value(value: Any) -> str:
+    """TOML's strings, numbers, booleans and arrays are JSON's, but for surrogate pairs and a bare U+007F."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _explain(error: ValidationError, source: str) -> TonyError:
@@ -188,7 +211,9 @@ def _explain(error: ValidationError, source: str) -> TonyError:
     key = ".".join(str(part) for part in first["loc"] if part not in tags)
     if first["type"] == "extra_forbidden":
         section: Any = Recipe.model_fields
-        return TonyError(f"{source}: unknown key {key!r}. Known here: {', '.join(_known(first['loc'], section))}")
+        return TonyError(
+            f"{source}: unknown key {key!r}. Known here: {', '.join(_known(first['loc'], section))}"
+        )
     received = first.get("input")
     shown = f" (received {received!r})" if not isinstance(received, (dict, BaseModel)) else ""
     return TonyError(f"{source}: {key or 'recipe'}: {first['msg']}{shown}. Correct that value")
@@ -241,9 +266,13 @@ def load_recipe(source: str | Path | dict[str, Any], overrides: Iterable[str] = 
         try:
             tree = tomllib.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise TonyError(f"{path}: no such recipe. Give a .toml file, such as recipes/digits.toml") from None
+            raise TonyError(
+                f"{path}: no such recipe. Give a .toml file, such as recipes/digits.toml"
+            ) from None
         except (OSError, UnicodeDecodeError) as error:
-            raise TonyError(f"{path}: cannot be read as a recipe ({error}). Give a UTF-8 .toml file") from None
+            raise TonyError(
+                f"{path}: cannot be read as a recipe ({error}). Give a UTF-8 .toml file"
+            ) from None
         except tomllib.TOMLDecodeError as error:
             raise TonyError(f"{path}: not valid TOML: {error}") from None
     for assignment in overrides:

@@ -18,7 +18,18 @@ from tony.atomic import replacing, write_json
 from tony.errors import TonyError
 from tony.runs.recipe import Recipe, load_recipe
 
-PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "tokenizers", "safetensors", "pillow", "soundfile", "soxr", "av")
+PACKAGES = (
+    "torch",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "tokenizers",
+    "safetensors",
+    "pillow",
+    "soundfile",
+    "soxr",
+    "av",
+)
 
 
 def commit_hash() -> str | None:
@@ -56,7 +67,9 @@ class Run:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         if not (self.path / "recipe.toml").is_file():
-            raise TonyError(f"{self.path}: no run here (recipe.toml is missing). Train one: tony train recipes/digits.toml")
+            raise TonyError(
+                f"{self.path}: no run here (recipe.toml is missing). Train one: tony train recipes/digits.toml"
+            )
 
     @classmethod
     def create(cls, recipe: Recipe, root: str | Path = "runs") -> Run:

@@ -54,7 +54,9 @@ class VideoCodec:
         marks = ids[starts] - self.marks_from
         bounds = [*starts[1:], len(ids)]
         if any(b - a != 1 + self.image.length for a, b in zip(starts, bounds, strict=True)):
-            raise TonyError(f"a frame of video is not {self.image.length} ids: they were not made by this vocabulary")
+            raise TonyError(
+                f"a frame of video is not {self.image.length} ids: they were not made by this vocabulary"
+            )
         frames = [self.image.decode(ids[a + 1 : b]).pixels for a, b in zip(starts, bounds, strict=True)]
         seconds = float(marks[-1] - marks[0]) * MARK_SECONDS
         return Video(np.stack(frames), (len(marks) - 1) / seconds if seconds > 0 else 1.0)

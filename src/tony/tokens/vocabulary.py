@@ -178,7 +178,9 @@ class Vocabulary:
                 return self.text.decode(ids - self.ranges["text"].start)
             case "image":
                 if len(ids) != self.image.length:
-                    raise TonyError(f"a picture of {len(ids)} ids: this vocabulary's have {self.image.length}")
+                    raise TonyError(
+                        f"a picture of {len(ids)} ids: this vocabulary's have {self.image.length}"
+                    )
                 return self.image.decode(ids - self.ranges["image"].start)
             case "audio":
                 return self.sound.decode(ids - self.ranges["audio"].start)

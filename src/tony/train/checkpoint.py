@@ -26,7 +26,9 @@ def saved_steps(folder: Path) -> list[int]:
     return sorted(int(path.stem.split("-")[1]) for path in folder.glob("step-*.safetensors"))
 
 
-def save_checkpoint(folder: Path, step: int, model: nn.Module, optimizer: torch.optim.Optimizer, extra: dict[str, Any]) -> Path:
+def save_checkpoint(
+    folder: Path, step: int, model: nn.Module, optimizer: torch.optim.Optimizer, extra: dict[str, Any]
+) -> Path:
     """Write the checkpoint of `step`; older ones than the last two are removed afterwards.
 
     Raises:
@@ -79,6 +81,7 @@ def load_checkpoint(
         state = {key[len(prefix) :]: value for key, value in tensors.items() if key.startswith(prefix)}
         if state:
             optimizer.state[parameter] = {
-                key: value.to(parameter.device) for key, value in state.items()  # fused AdamW: its step count as well
+                key: value.to(parameter.device)
+                for key, value in state.items()  # fused AdamW: its step count as well
             }
     return extra

@@ -39,7 +39,10 @@ def build_optimizer(model: torch.nn.Module, recipe: TrainRecipe) -> torch.optim.
     decayed, others = [], []
     for name, parameter in model.named_parameters():
         (decayed if parameter.dim() == 2 and name.startswith("blocks.") else others).append(parameter)
-    groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    groups = [
+        {"params": decayed, "weight_decay": recipe.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
     return torch.optim.AdamW(groups, lr=recipe.lr, betas=(recipe.beta1, recipe.beta2), eps=1e-10, fused=True)
 
 
@@ -53,7 +56,9 @@ def loss_weights(shares: dict[str, float], shard: Shard, vocabulary: Vocabulary)
     counts = shard.modality_counts(vocabulary, counted_only=True)
     present = {m: share for m, share in shares.items() if share and counts.get(m)}
     if any(shares.values()) and not present:
-        raise TonyError(f"train.loss_shares names only {', '.join(shares)}, of which the data ask nothing: share the loss anew")
+        raise TonyError(
+            f"train.loss_shares names only {', '.join(shares)}, of which the data ask nothing: share the loss anew"
+        )
     if present:
         total = sum(counts.values())
         for index, name in enumerate(MODALITIES):
@@ -66,7 +71,9 @@ def _loss_shares(weights: Tensor, shard: Shard, vocabulary: Vocabulary) -> dict[
     """The share of the loss that each modality has under `weights`, if all ids cost the same."""
     counts = shard.modality_counts(vocabulary, counted_only=True)
     kinds = torch.from_numpy(vocabulary.modality_of)
-    shares = {name: counts[name] * float(weights[kinds == index].max()) for index, name in enumerate(MODALITIES)}
+    shares = {
+        name: counts[name] * float(weights[kinds == index].max()) for index, name in enumerate(MODALITIES)
+    }
     total = sum(shares.values()) or 1.0
     return {name: share / total for name, share in shares.items()}
 
@@ -125,7 +132,9 @@ class Losses:
 class Trainer:
     """One model, its optimiser and its batches; `step` is how many steps are behind it."""
 
-    def __init__(self, run: Run, vocabulary: Vocabulary, train: Shard, heldout: Shard, reporter: Reporter) -> None:
+    def __init__(
+        self, run: Run, vocabulary: Vocabulary, train: Shard, heldout: Shard, reporter: Reporter
+    ) -> None:
         recipe = run.recipe
         self.run, self.recipe, self.vocabulary, self.reporter = run, recipe.train, vocabulary, reporter
         prepare_threads()
@@ -153,7 +162,9 @@ class Trainer:
         if self.device.type == "cuda" or has_compiler():
             self.model.compile_blocks()
         else:
-            self.reporter.say("torch.compile needs a C++ compiler, and none was found: training goes on without it")
+            self.reporter.say(
+                "torch.compile needs a C++ compiler, and none was found: training goes on without it"
+            )
 
     def loss(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """The loss (), and of each counted id its nats (n,) and its modality (n,)."""
@@ -201,7 +212,9 @@ class Trainer:
             return False
         extra = load_checkpoint(self.run.checkpoints, steps[-1], self.model, self.optimizer)
         if extra["vocabulary"] != self.vocabulary.hash:
-            raise TonyError(f"{self.run.checkpoints}: made with another vocabulary. Remove {self.run.path} and train again")
+            raise TonyError(
+                f"{self.run.checkpoints}: made with another vocabulary. Remove {self.run.path} and train again"
+            )
         self.step, self.seconds, self.skipped = steps[-1], extra["seconds"], extra["skipped"]
         self.losses = Losses(np.array(extra["losses"][0]), np.array(extra["losses"][1]))
         self.run.truncate_metrics(self.step)
@@ -244,7 +257,9 @@ class Trainer:
                     self.run.log(row)
                     if on_log:
                         on_log(row)
-                    self.reporter.advance(self.step, loss=row["loss"], speed=speed, by=row["loss_by_modality"])
+                    self.reporter.advance(
+                        self.step, loss=row["loss"], speed=speed, by=row["loss_by_modality"]
+                    )
                     self.losses, since, last_step = Losses.zero(), time.perf_counter(), self.step
                 if self.step % self.recipe.checkpoint_every == 0 and not is_last:
                     self.save()

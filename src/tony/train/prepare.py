@@ -40,7 +40,9 @@ def prepare(run: Run, reporter: Reporter) -> tuple[Vocabulary, Shard, Shard]:
         if not (folder / "index.json").is_file():
             source = source or open_source(run.recipe)
             documents = source.documents(split)
-            tokens = encode_documents(documents, vocabulary, run.recipe.model.context, reporter, f"encoding ({split})")
+            tokens = encode_documents(
+                documents, vocabulary, run.recipe.model.context, reporter, f"encoding ({split})"
+            )
             Shard.write(folder, tokens, vocabulary)
         shards.append(Shard(folder, vocabulary.hash))
     skipped = getattr(source, "skipped", [])
@@ -54,7 +56,9 @@ def build_vocabulary(source: Source, recipe: Recipe, folder: Path, reporter: Rep
     settings = recipe.vocabulary
     text = TextCodec.train(source.texts(), settings.text)
     image = build_image_codec(source, settings.image, recipe.seed, reporter) if settings.image else None
-    sound = build_sound_codec(source.sounds(), settings.sound, recipe.seed, reporter) if settings.sound else None
+    sound = (
+        build_sound_codec(source.sounds(), settings.sound, recipe.seed, reporter) if settings.sound else None
+    )
     vocabulary = Vocabulary(text, image, sound, settings.video_seconds)
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
@@ -64,7 +68,9 @@ def build_vocabulary(source: Source, recipe: Recipe, folder: Path, reporter: Rep
         temporary.rename(folder)
     except OSError as error:
         reason = error.strerror or error
-        raise TonyError(f"{folder}: cannot be written ({reason}). Free some space or choose another folder") from None
+        raise TonyError(
+            f"{folder}: cannot be written ({reason}). Free some space or choose another folder"
+        ) from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return vocabulary
@@ -127,14 +133,21 @@ def encode_documents(
         done += len(group)
         reporter.advance(done)
     if shortened:
-        reporter.say(f"{shortened} of {done} documents are longer than model.context={context} ids and were shortened")
+        reporter.say(
+            f"{shortened} of {done} documents are longer than model.context={context} ids and were shortened"
+        )
 
 
 def _encode_once(
     documents: list[Document], vocabulary: Vocabulary, memo: dict[int, np.ndarray]
 ) -> Iterator[tuple[Audio | Image, np.ndarray]]:
     """The sounds and pictures that `memo` does not hold yet, with their ids; sounds are encoded together."""
-    fresh = {payload_key(part): part for document in documents for part in document if isinstance(part, (Audio, Image))}
+    fresh = {
+        payload_key(part): part
+        for document in documents
+        for part in document
+        if isinstance(part, (Audio, Image))
+    }
     parts = [part for key, part in fresh.items() if key not in memo]
     sounds = [part for part in parts if isinstance(part, Audio) and vocabulary.sound is not None]
     if sounds:

@@ -1,0 +1,71 @@
+"""The command line: help, bad input in one line with exit status 2, and JSON on standard output alone."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TONY = str(Path(sys.executable).with_name("tony"))
+
+
+def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [TONY, *arguments], capture_output=True, text=True, cwd=cwd, timeout=60, check=False
+    )
+
+
+def test_help_names_every_verb():
+    out = run("--help").stdout
+    assert all(verb in out for verb in ("up", "train", "eval", "serve", "chat", "doctor"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [
+        (["train", "absent.toml"], "absent.toml"),
+        (["train", "recipes/digits.toml", "model.widht=3"], "model.widht"),
+        (["train", "recipes/digits.toml", "model.width=many"], "model.width"),
+        (["train", "recipes/digits.toml", "model.width"], "key=value"),
+        (["eval", "absent-run", "omni"], "absent-run"),
+        (["serve", "absent-run", "--port", "0"], "absent-run"),
+        (["chat", "absent-run", "-m", "hi"], "absent-run"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(arguments, names):
+    result = run(*arguments)
+    assert result.returncode == 2
+    assert names in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert "Traceback" not in result.stderr
+
+
+def test_a_folder_with_no_example_is_named(tmp_path):
+    empty = tmp_path / "nothing-here"
+    empty.mkdir()
+    result = run("train", str(empty), "--runs", str(tmp_path / "runs"))
+    assert result.returncode == 2
+    assert "nothing-here" in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_doctor_prints_json_and_nothing_else():
+    findings = json.loads(run("doctor", "--json").stdout)
+    assert findings["cores"] >= 1
+    assert findings["torch"]
+
+
+def test_a_port_in_use_is_refused_before_the_work(tmp_path):
+    import socket
+
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+        result = run("up", "--port", str(port), "--runs", str(tmp_path))
+    assert result.returncode == 2
+    assert f"port {port}" in result.stderr
+    assert not list(tmp_path.iterdir())
