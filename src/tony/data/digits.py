@@ -12,8 +12,8 @@ A person shows, says or writes a number and asks for it back in any form:
     sound of "three plus five"                -> the sound of "eight"
     clip of a moving 4, "where:"              -> "left"
 
-Sounds that go in come in many voices; sounds that come back are in one preset voice for each language, as
-assistants have them.
+Pictures and sounds that go in come in many hands and voices. What comes back is in one preset voice for each language, as
+assistants have them, and in one preset hand.
 """
 
 from __future__ import annotations
@@ -59,6 +59,7 @@ CLIP_FRAMES = 4
 CLIP_FPS = 2.0
 HELD_OUT_PICTURES = 5  # every fifth picture, after a seeded shuffle
 AUGMENTED = 24  # variants of each training picture that a person might have drawn instead
+HAND = 12  # pictures of each digit that answers are drawn from
 SPOKEN_SUM_TAKES = 3  # voices that speak each sum of two digits, for each language
 PRESET = {language: Voice(language=language, variant="Andy", pitch=45, rate=165) for language in WORDS}
 
@@ -138,6 +139,8 @@ class DigitWorld:
                 f"data.mixture: no kind of example is named {sorted(unknown)[0]!r}: use {', '.join(MIXTURE)}"
             )
         self.mixture = MIXTURE | self.recipe.mixture
+        if not any(self.mixture.values()):
+            raise TonyError("data.mixture gives every kind of example the share 0: give one of them more")
 
     # --- pictures -------------------------------------------------------------------------------------------
 
@@ -175,9 +178,18 @@ class DigitWorld:
 
     @cached_property
     def _drawn(self) -> dict[int, list[Image]]:
-        """By digit the pictures that come back: real training pictures."""
+        """By digit the pictures that come back: the real training pictures nearest to their digit's mean.
+
+        They are the preset hand, as the preset voice is one: a network that must learn every hand spends nearly all of
+        its loss on how people differ, and little on which digit it is (NOTEBOOK.md).
+        """
         pixels, digits = self.pictures("train")
-        return {d: [Image(p) for p in pixels[digits == d]] for d in range(NUM_DIGITS)}
+        drawn = {}
+        for digit in range(NUM_DIGITS):
+            own = pixels[digits == digit]
+            distance = ((own - own.mean(0)) ** 2).sum((1, 2))
+            drawn[digit] = [Image(p) for p in own[np.argsort(distance, kind="stable")[:HAND]]]
+        return drawn
 
     # --- sounds ---------------------------------------------------------------------------------------------
 
