@@ -63,7 +63,7 @@ def cells_of(language: str) -> list[Cell]:
             name = f"{source}->{want}"
             if name == "text->text":
                 cells.append(Cell(name, language, _translate(language)))
-            elif language == "en" or not (source in ("image", "video") and want == "image"):
+            elif language == "en" or (want != "image" and (source, want) != ("video", "audio")):
                 cells.append(Cell(name, language, _show(source, [want], language, language)))
     if language == "en":
         add = DigitWorld.add

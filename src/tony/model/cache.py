@@ -65,23 +65,19 @@ class Cache:
         """Positions (B, T) of the next `length` ids, and the bias (B, 1, T, S) that hides what they may not see."""
         self._reserve(self._used + length)
         self._positions = self.lengths[:, None] + torch.arange(length, device=self.lengths.device)
-        slots = torch.arange(self.keys.shape[3], device=self.lengths.device)
+        slots = torch.arange(self._used + length, device=self.lengths.device)
         hidden = slots > self._positions[..., None]  # (B, T, S)
         bias = torch.zeros(hidden.shape, dtype=like.dtype, device=like.device).masked_fill_(hidden, -math.inf)
         return self._positions, bias[:, None]
 
     def banded(self, bias: Tensor, window: int) -> Tensor:
         """`bias` with everything further back than `window` hidden as well."""
-        slots = torch.arange(self.keys.shape[3], device=bias.device)
+        slots = torch.arange(bias.shape[-1], device=bias.device)
         far = self._positions[..., None] - slots >= window
         return bias.masked_fill(far[:, None], -math.inf)
 
     def write(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Append keys and values (B, K, T, E) of one layer; the whole store comes back, (B, K, S, E).
-
-        It is not cut to what is in use: a cut would have to be copied before it could be multiplied, and the bias of
-        `look` hides the rest.
-        """
+        """Append keys and values (B, K, T, E) of one layer; views of all that is in use come back, (B, K, S, E)."""
         length = keys.shape[2]
         end = self._used + length
         if self._uniform:
@@ -91,7 +87,7 @@ class Cache:
             rows = torch.arange(self.rows, device=keys.device)[:, None]
             self.keys[layer][rows, :, self._positions] = keys.transpose(1, 2).to(self.keys.dtype)
             self.values[layer][rows, :, self._positions] = values.transpose(1, 2).to(self.values.dtype)
-        return self.keys[layer], self.values[layer]
+        return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
 
     def advance(self, length: int, counts: Tensor | None = None) -> None:
         """Count the ids just written as past: `length` in every row, or `counts` (B,)."""
