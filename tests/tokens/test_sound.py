@@ -60,7 +60,6 @@ def test_streaming_equals_offline(frames, cuts, seed, windows):
         decoder_blocks=2,
         synthesis_windows=windows[0],
         synthesis_window=windows[1],
-        harmonic_bins=100,
     )
     codec = _codec(config, seed)
     ids = np.random.default_rng(seed).integers(codec.size, size=frames)

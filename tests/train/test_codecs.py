@@ -83,7 +83,7 @@ def test_training_uses_the_network_that_runs(words):
     network.load_state_dict(codec.network.state_dict())
     samples = words[0].samples[: 320 * 15].astype(np.float64)
     with torch.no_grad():
-        copy, latents, _ = network(torch.from_numpy(samples)[None])
+        copy, latents = network(torch.from_numpy(samples)[None])
     ids = codec.encode(Audio(samples.astype(np.float32), 16000))
     np.testing.assert_array_equal(network.fsq.to_indices(network.fsq(latents))[0], ids)
     np.testing.assert_allclose(codec.decode(ids).samples, copy[0].clamp(-1, 1), atol=1e-6)
