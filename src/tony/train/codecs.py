@@ -38,8 +38,6 @@ class SoundTraining:
     clip: float = 1.0
     average: float = 0.995  # decay of the averaged weights that become the codec
     fft_sizes: tuple[int, ...] = (256, 512, 1024)
-    spectrum_weight: float = 1.0
-    treble_weight: float = 1.0  # of frequencies above 4 kHz, in the spectrum term
     mel_weight: float = 1.0
     intelligibility_weight: float = 3.0
     spread_weight: float = 0.03
@@ -118,13 +116,7 @@ class SoundLoss(nn.Module):
                 theirs = magnitudes(original, window, size // 4, size)
             log_ours, log_theirs = torch.log(ours + 1e-3), torch.log(theirs + 1e-3)
             convergence = (ours - theirs).norm() / theirs.norm().clamp(min=1e-3)
-            treble = self.training_options.treble_weight
-            difference = (log_ours - log_theirs).abs()
-            quarter = size // 4  # the bin of 4 kHz
-            difference = (difference[..., :quarter].mean() + treble * difference[..., quarter:].mean()) / (
-                1 + treble
-            )
-            spectrum = spectrum + difference + convergence
+            spectrum = spectrum + (log_ours - log_theirs).abs().mean() + convergence
             if size == 1024:
                 mel = (torch.log(ours @ self.mel + 1e-3) - torch.log(theirs @ self.mel + 1e-3)).abs().mean()
         terms = {
