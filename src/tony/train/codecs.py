@@ -120,7 +120,7 @@ class SoundLoss(nn.Module):
             if size == 1024:
                 mel = (torch.log(ours @ self.mel + 1e-3) - torch.log(theirs @ self.mel + 1e-3)).abs().mean()
         terms = {
-            "spectrum": options.spectrum_weight * spectrum / len(options.fft_sizes),
+            "spectrum": spectrum / len(options.fft_sizes),
             "mel": options.mel_weight * mel,
         }
         if options.intelligibility_weight:
