@@ -1,8 +1,8 @@
 """Tony trains one autoregressive transformer on everything a person has, and lets them talk to it.
 
-    import tony
-    omni = tony.load("runs/digits")
-    reply = omni.reply(tony.Document([tony.Text("seven")]), want=("image", "audio"))
+import tony
+omni = tony.load("runs/digits")
+reply = omni.reply(tony.Document([tony.Text("seven")]), want=("image", "audio"))
 """
 
 from __future__ import annotations

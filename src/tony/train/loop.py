@@ -16,9 +16,9 @@ from torch import Tensor
 from tony.data.batches import Batch, Batches
 from tony.data.shards import Shard
 from tony.errors import TonyError
+from tony.model import Segments, Transformer, TransformerConfig
 from tony.model.machine import autocast, choose_device, choose_precision, has_compiler, prepare_threads
 from tony.model.weights import save_model
-from tony.model import Segments, Transformer, TransformerConfig
 from tony.runs import Run
 from tony.runs.recipe import TrainRecipe
 from tony.tokens.vocabulary import MODALITIES, Vocabulary
