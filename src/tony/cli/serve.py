@@ -40,9 +40,7 @@ def open_and_serve(
     from tony.cli.show import print_json
     from tony.serve import serve as run_server
 
-    address = f"http://{host}:{port}"
-
-    def ready() -> None:
+    def ready(address: str) -> None:
         if as_json:
             print_json({"url": address, "model": omni.name})
         else:
