@@ -10,8 +10,9 @@ tensors, `labels=ids`, bf16 autocast where the machine has it, clipping, fused A
 implementations ("sdpa", "eager"), found by a trial in the same run. Tokens are positions of the windows on both sides.
 
 What differs in the work: the peer computes a loss for every position and attends across documents; we compute what our
-training needs. So beside the whole ratio two more of ours are shown: with torch.compile, and with every window as one
-document whose every id is counted, which is the peer's work exactly.
+training needs. The ratio that counts is that of the recipe as it is (`train.compile` included, where there is a C++
+compiler). Shown beside it: ours with and without torch.compile, ours with every window as one document whose every id
+is counted (the peer's work exactly, without torch.compile), and with --compiled-peer the peer under torch.compile.
 
 Blocks of steps alternate; the figure is the median of the ratios of neighbouring blocks. The last line is JSON.
 """
@@ -162,7 +163,11 @@ def main() -> None:
     parser.add_argument("--recipe", default=str(Path(__file__).parents[1] / "recipes" / "digits.toml"))
     parser.add_argument("--rounds", type=int, default=6, help="blocks of each side")
     parser.add_argument("--steps", type=int, default=4, help="steps of a block")
+    parser.add_argument(
+        "--compiled-peer", action="store_true", help="time the peer under torch.compile as well"
+    )
     arguments = parser.parse_args()
+    asks_to_compile = load_recipe(arguments.recipe).train.compile
     recipe = load_recipe(arguments.recipe, ["model.qk_norm=false", "train.compile=false", "train.tokens=1e9"])
     vocabulary = vocabulary_of(recipe)
     with tempfile.TemporaryDirectory() as folder:
@@ -182,10 +187,17 @@ def main() -> None:
             trials[name] = seconds(peer.update, 3, trainer.device)
         best = min(trials, key=trials.__getitem__)
         sides["transformers"] = peers[best].update
-        report(trainer, sides, best, trials, arguments)
+        if arguments.compiled_peer and "tony compiled" in sides:
+            peer = Peer(trainer, best)
+            peer.model = torch.compile(peer.model)
+            sides["transformers compiled"] = peer.update
+        as_recipe = "tony compiled" if asks_to_compile and "tony compiled" in sides else "tony"
+        report(trainer, sides, as_recipe, best, trials, arguments)
 
 
-def report(trainer: Trainer, sides: dict, best: str, trials: dict[str, float], arguments) -> None:
+def report(
+    trainer: Trainer, sides: dict, as_recipe: str, best: str, trials: dict[str, float], arguments
+) -> None:
     """Time the sides block by block, and print what came out."""
     tokens = trainer.batches.tokens_per_batch
     lengths = trainer.batches.shard.lengths
@@ -221,9 +233,10 @@ def report(trainer: Trainer, sides: dict, best: str, trials: dict[str, float], a
         "peer_attention": best,
         "tokens_per_second": {name: round(speed, 1) for name, speed in speeds.items()},
         "ratios": {name: round(ratio, 3) for name, ratio in ratios.items()},
-        "ratio": round(ratios["tony"], 3),
+        "as_the_recipe": as_recipe,
+        "ratio": round(ratios[as_recipe], 3),
         "asked": ASKED_RATIO,
-        "ok": ratios["tony"] >= ASKED_RATIO,
+        "ok": ratios[as_recipe] >= ASKED_RATIO,
     }
     print(json.dumps(figures))
 
