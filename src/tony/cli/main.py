@@ -15,6 +15,7 @@ app = typer.Typer(
     help="Train one network on text, pictures, sound and video; measure it; talk to it.",
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode=None,  # plain help: importing Rich for it costs a third of the time
     pretty_exceptions_enable=False,
 )
 app.command("up")(up.up)

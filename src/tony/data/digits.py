@@ -142,8 +142,6 @@ class DigitWorld:
         if not any(self.mixture.values()):
             raise TonyError("data.mixture gives every kind of example the share 0: give one of them more")
 
-    # --- pictures -------------------------------------------------------------------------------------------
-
     @cached_property
     def _pictures(self) -> dict[Split, tuple[np.ndarray, np.ndarray]]:
         """For each split the pictures (n, 8, 8) with values 0 to 16, and their digits (n,)."""
@@ -190,8 +188,6 @@ class DigitWorld:
             distance = ((own - own.mean(0)) ** 2).sum((1, 2))
             drawn[digit] = [Image(p) for p in own[np.argsort(distance, kind="stable")[:HAND]]]
         return drawn
-
-    # --- sounds ---------------------------------------------------------------------------------------------
 
     @cached_property
     def _utterances(self) -> dict[Split, dict[tuple[str, int], list[Utterance]]]:
@@ -246,8 +242,6 @@ class DigitWorld:
         keys = [(language, n) for language in self.recipe.languages for n in range(NUM_NUMBERS)]
         sounds = _speak_all([(WORDS[language][n], PRESET[language]) for language, n in keys])
         return dict(zip(keys, sounds, strict=True))
-
-    # --- examples -------------------------------------------------------------------------------------------
 
     def part(
         self, modality: str, number: int, language: str, split: Split, rng: np.random.Generator
@@ -380,8 +374,6 @@ class DigitWorld:
         )
         pair = (first, second) if rng.random() < 0.5 else (second, first)
         return self.add(pair, sum_want, spoken, asked, split, rng)
-
-    # --- the contract of a source -----------------------------------------------------------------------------
 
     def documents(self, split: Split) -> Iterator[Document]:
         rng = np.random.default_rng([self.seed, 5, split == "train"])
