@@ -29,29 +29,11 @@ from scipy import ndimage
 from tony.data.handwriting import to_pixels, vary
 from tony.data.sources import Split
 from tony.data.speech import Voice, speak, voices
+from tony.data.words import PLUS, WORDS
 from tony.errors import TonyError
 from tony.media import Audio, Document, Image, Modality, Part, Text, Video
 from tony.runs.recipe import DigitsData
 
-WORDS: dict[str, tuple[str, ...]] = {
-    "en": tuple(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-        "seventeen eighteen".split()
-    ),
-    "fr": tuple(
-        "z\u00e9ro un deux trois quatre cinq six sept huit neuf dix onze douze treize quatorze quinze seize "
-        "dix-sept dix-huit".split()
-    ),
-    "de": tuple(
-        "null eins zwei drei vier f\u00fcnf sechs sieben acht neun zehn elf zw\u00f6lf dreizehn vierzehn "
-        "f\u00fcnfzehn sechzehn siebzehn achtzehn".split()
-    ),
-    "es": tuple(
-        "cero uno dos tres cuatro cinco seis siete ocho nueve diez once doce trece catorce quince "
-        "diecis\u00e9is diecisiete dieciocho".split()
-    ),
-}
-PLUS = {"en": "plus", "fr": "plus", "de": "plus", "es": "m\u00e1s"}
 DIRECTIONS = {"left": (0, -1), "right": (0, 1), "up": (-1, 0), "down": (1, 0)}
 NUM_DIGITS = 10
 NUM_NUMBERS = 19
