@@ -48,13 +48,13 @@ PRESET = {language: Voice(language=language, variant="Andy", pitch=45, rate=165)
 # Examples by kind, in shares. A kind is named as its cell of the any-to-any table. Short kinds are drawn often: an
 # example of text to text costs 12 ids, one that begins with a clip 270, and both show one number once.
 MIXTURE = {
-    "text->text": 0.20, "text->image": 0.10, "text->audio": 0.08,
-    "image->text": 0.11, "image->image": 0.02, "image->audio": 0.04,
-    "audio->text": 0.11, "audio->image": 0.04, "audio->audio": 0.06,
-    "video->text": 0.010, "video->image": 0.004, "video->audio": 0.005, "video->direction": 0.004,
-    "text+text": 0.11, "parts+parts": 0.05, "spoken sum": 0.045, "several": 0.015,
+    "text->text": 0.10, "text->image": 0.06, "text->audio": 0.05,
+    "image->text": 0.12, "image->image": 0.07, "image->audio": 0.06,
+    "audio->text": 0.12, "audio->image": 0.07, "audio->audio": 0.06,
+    "video->text": 0.020, "video->image": 0.015, "video->audio": 0.012, "video->direction": 0.010,
+    "text+text": 0.05, "parts+parts": 0.11, "spoken sum": 0.06, "several": 0.04,
 }  # fmt: skip
-SUM_OUTPUTS = {"text": 0.5, "audio": 0.35, "image": 0.15}
+SUM_OUTPUTS = {"text": 0.6, "audio": 0.3, "image": 0.1}
 SUM_INPUTS = {"text": 0.2, "image": 0.38, "audio": 0.38, "video": 0.04}
 WIDE = 0.2  # share of training's spoken and written numbers that go up to 18
 ENGLISH = 0.4  # share of English among the languages

@@ -139,6 +139,7 @@ class TrainRecipe(_Section):
     )
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     compile: bool = False
+    processes: Positive = Field(1, description="processes that share each batch on a machine without a GPU")
     log_every: Positive = 10
     checkpoint_every: Positive = 200
     evaluate_every: Positive = 200
