@@ -195,8 +195,10 @@ def test_weight_decay_falls_on_the_matrices_of_the_blocks_only(tiny, tmp_path):
 
 def test_losses_are_sums_by_modality():
     losses = Losses.zero()
-    losses.add(torch.tensor([1.0, 3.0, 5.0]), torch.tensor([0, 0, 2]))
-    losses.add(torch.tensor([2.0]), torch.tensor([0]))
+    first = Losses.of(torch.tensor([1.0, 3.0, 5.0]), torch.tensor([0, 0, 2]))
+    losses.add(first.sums, first.counts)
+    second = Losses.of(torch.tensor([2.0]), torch.tensor([0]))
+    losses.add(second.sums, second.counts)
     assert losses.by_modality == {"text": 2.0, "audio": 5.0} and losses.mean == 11 / 4
 
 

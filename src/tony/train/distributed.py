@@ -13,6 +13,7 @@ import ctypes
 import multiprocessing
 import os
 import signal
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -56,6 +57,10 @@ class Group:
                 "The same command goes on from the last checkpoint"
             ) from None
 
+    def wait(self) -> None:
+        """Until all processes have come here."""
+        self.sum(torch.zeros(1))
+
     def mean_gradients(self, parameters: Sequence[Tensor], weight: float, figures: Tensor) -> None:
         """Gradients become the mean over processes, each with its `weight`; `figures` float64 (n,) are added up.
 
@@ -76,20 +81,28 @@ class Group:
 
 
 @contextmanager
-def training_group(processes: int, device: torch.device, work: Callable[[Group], None]) -> Iterator[Group]:
-    """The group that this process trains in; where nobody started one, `processes - 1` helpers run `work(group)`.
-
-    `work` must be picklable. Helpers end with this process, however it ends.
-    """
-    if int(os.environ.get("WORLD_SIZE", 1)) > 1:  # torchrun
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-        try:
-            yield Group(dist.get_rank(), dist.get_world_size())
-        finally:
-            dist.destroy_process_group()
-        return
-    if processes == 1 or device.type == "cuda":
+def launched_group(device: torch.device) -> Iterator[Group]:
+    """The group that torchrun started this process in; a group of one where it did not."""
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
         yield Group()
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield Group(dist.get_rank(), dist.get_world_size())
+    finally:
+        dist.destroy_process_group()
+
+
+@contextmanager
+def helped(group: Group, processes: int, work: Callable[[Group], None]) -> Iterator[Group]:
+    """A lone process becomes the first of `processes` on this machine; the others run `work(group)`.
+
+    `work` must be picklable. The helpers end with this process, however it ends.
+    """
+    if group.size > 1 or processes == 1:
+        yield group
         return
     context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder:
@@ -100,10 +113,9 @@ def training_group(processes: int, device: torch.device, work: Callable[[Group],
         ]
         for helper in helpers:
             helper.start()
-        group = Group(0, processes)
         try:
-            _join(group, store)
-            yield group
+            _join(Group(0, processes), store)
+            yield Group(0, processes)
             for helper in helpers:
                 helper.join()
         finally:
@@ -114,7 +126,8 @@ def training_group(processes: int, device: torch.device, work: Callable[[Group],
 
 
 def _join(group: Group, store: str) -> None:
-    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # they are all on this machine, whatever its name resolves to
+    # They are all on this machine, whatever its name resolves to.
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     dist.init_process_group(
         "gloo", store=dist.FileStore(store, group.size), rank=group.rank, world_size=group.size
     )
@@ -122,7 +135,7 @@ def _join(group: Group, store: str) -> None:
 
 def _help(group: Group, store: str, work: Callable[[Group], None]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process hears of Ctrl-C and tells the others
-    if hasattr(ctypes, "CDLL") and os.uname().sysname == "Linux":
+    if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     _join(group, store)
     work(group)

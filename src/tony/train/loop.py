@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tony.data.batches import Batch, Batches
+from tony.data.batches import Batches
 from tony.data.shards import Shard
 from tony.errors import TonyError
 from tony.model import Segments, Transformer, TransformerConfig
@@ -143,11 +143,11 @@ class Trainer:
 
     def __init__(
         self, run: Run, vocabulary: Vocabulary, train: Shard, heldout: Shard, reporter: Reporter,
-        group: Group = Group(),
+        group: Group | None = None,
     ) -> None:  # fmt: skip
         recipe = run.recipe
         self.run, self.recipe, self.vocabulary, self.reporter = run, recipe.train, vocabulary, reporter
-        self.group = group
+        self.group = group = group or Group()
         prepare_threads(group.size)
         self.device = choose_device(recipe.train.device)
         self.precision = choose_precision(recipe.train.precision, self.device)
