@@ -18,6 +18,7 @@ from tony.engine import Omni
 from tony.media import Document
 
 TOGETHER = 250  # requests in one job
+MOST_PROCESSES = 8  # each holds the model
 
 
 class Question(Protocol):
@@ -64,11 +65,11 @@ class Answers:
 
 
 @contextmanager
-def answers_of(omni: Omni, most_processes: int | None = None) -> Iterator[Answers]:
-    """The answers of a model: with one process a core where it lives in a run folder and on a CPU, else in this one."""
+def answers_of(omni: Omni, processes: int | None = None) -> Iterator[Answers]:
+    """The answers of a model: by `processes` (one a core) where it lives in a run folder and on a CPU, else by this one."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    processes = min(cores, most_processes or cores, 8)
-    if omni.run is None or omni.engine.device.type != "cpu" or processes == 1:
+    processes = processes or min(cores, MOST_PROCESSES)
+    if processes == 1 or omni.run is None or omni.engine.device.type != "cpu":
         yield Answers(omni, ahead=0)
         return
     context = multiprocessing.get_context("spawn")

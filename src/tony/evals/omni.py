@@ -112,8 +112,11 @@ def evaluate_omni(
     examples: int = EXAMPLES,
     seed: int = SUITE_SEED,
     progress: Callable[[int, int], None] | None = None,
+    processes: int | None = None,
 ) -> dict[str, Any]:
     """The any-to-any table of `omni`, written to evals/omni.json of its run, with samples and timings beside.
+
+    `processes` answer (default: one a core).
 
     Raises:
         TonyError: the model was not trained on the digit world.
@@ -136,7 +139,7 @@ def evaluate_omni(
             rng = np.random.default_rng([seed, number])
             yield [cell.make(world, rng) for _ in range(examples)], seed + number * examples
 
-    with answers_of(omni) as answers:
+    with answers_of(omni, processes) as answers:
         for cell, (asked, replies) in zip(cells, answers.each(questions()), strict=True):
             verdicts += judge(cell, asked, replies, image_judge, sound_judge)
             if progress:

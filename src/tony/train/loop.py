@@ -194,11 +194,11 @@ class Trainer:
         loss, nats = weighted_nats(logits, targets, weights, self.recipe.z_loss)
         return loss, weights.sum(), Losses.of(nats, self.kinds[targets])
 
-    def update(self, stop: bool = False) -> tuple[float, float, bool]:
-        """One optimiser step on batch `self.step`: the learning rate, the gradient norm, whether any process said `stop`."""
+    def update(self, stop: Callable[[], bool] = bool) -> tuple[float, float, bool]:
+        """One optimiser step on batch `self.step`: the learning rate, the gradient norm, whether any process says `stop`."""
         loss, weight, losses = self.loss(self.batches.windows(self.step), self.batches)
         loss.backward()
-        figures = torch.tensor([float(stop), *losses.sums, *losses.counts], dtype=torch.float64)
+        figures = torch.tensor([float(stop()), *losses.sums, *losses.counts], dtype=torch.float64)
         self.group.mean_gradients(list(self.model.parameters()), float(weight), figures)
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip)
         lr = learning_rate(self.recipe, self.step, self.steps)
@@ -271,7 +271,7 @@ class Trainer:
         with deferred_interrupt() as interrupted:
             stop = False
             while self.step < end and not stop:
-                lr, norm, stop = self.update(stop=interrupted())
+                lr, norm, stop = self.update(stop=interrupted)
                 is_last = self.step == self.steps  # a stop at `until` leaves no mark in what is logged
                 if self.step % self.recipe.log_every == 0 or is_last:
                     elapsed = time.perf_counter() - since
