@@ -105,7 +105,7 @@ def test_initial_spread_is_table_3_whatever_the_module_draws(models, law, draw):
     plan.init_(model)
     powers = {"first": 0.0, "second": -0.5, "third": -0.5, "readout": -1.0}
     for name, power in powers.items():
-        before, after = (m.get_parameter(f"{name}.weight").std() for m in (base, model))
+        before, after = (m.get_parameter(f"{name}.weight").detach().std() for m in (base, model))
         assert math.log(after / before, 4) == pytest.approx(power, abs=0.04), name
 
 
@@ -199,13 +199,10 @@ def test_stock_muon_and_schedulers_take_the_groups(models):
 
 
 def test_the_clipped_norm_does_not_grow_with_width(models):
-    """The sheet measured the readout's gradient norm growing 5-fold over 64-fold width in this form of muP."""
+    """Table 3's readout gradient grows as sqrt(width), which table 8's does not."""
     plain, ours = [], []
-    for width in (16, 256, 4096):
-        torch.manual_seed(0)
-        model = models.MLP(width, inner=64)
-        plan = Plan(models.meta(models.MLP), models.meta(models.MLP, width=32, inner=17), model) if width > 16 else None
-        plan = Plan(models.meta(models.MLP, inner=64), models.meta(models.MLP, width=32, inner=64), model, rules=[Rule("second", "output"), Rule("third.weight", "input")])
+    for width in (16, 128, 1024):
+        plan, model = mlp_plan(models, width)
         plan.init_(model)
         inputs, targets = batch()
         F.cross_entropy(model(inputs), targets).backward()

@@ -56,6 +56,7 @@ def assign_roles(
         raise TonyError(
             "base and wider have the same shapes, so nothing says which dimensions grow: build wider wider than base"
         )
+    _check_fixed(found)
     _check_ties(target, rules)
     _check_heads(base, wider, found, rules)
     rows = [_row(parameter, _rule_for(parameter.name, rules), init) for parameter in found]
@@ -96,13 +97,17 @@ def _align(base: nn.Module, wider: nn.Module, target: nn.Module) -> Iterator[Fou
             raise TonyError(
                 f"{name}: {found.base}, {found.wider} and {found.target} differ in their dimensions"
             )
-        for dim in range(len(found.base)):
-            if dim not in found.growing and found.base[dim] != found.target[dim]:
-                raise TonyError(
-                    f"{name}: dimension {dim} is {found.base[dim]} in base and wider but {found.target[dim]} in target. "
-                    "Build base and wider with the target's vocabulary, context and depth"
-                )
         yield found
+
+
+def _check_fixed(found: Sequence[Found]) -> None:
+    for parameter in found:
+        for dim, (base, target) in enumerate(zip(parameter.base, parameter.target, strict=True)):
+            if dim not in parameter.growing and base != target:
+                raise TonyError(
+                    f"{parameter.name}: dimension {dim} is {base} in base and wider but {target} in target. Build base and wider "
+                    "with the target's vocabulary, context and depth"
+                )
 
 
 def _check_ties(target: nn.Module, rules: Sequence[Rule]) -> None:
@@ -155,7 +160,7 @@ def _heads(module: nn.Module) -> tuple[set[int], set[int]]:
 
 def _check_bottlenecks(rows: Sequence[Row], rules: Sequence[Rule]) -> None:
     """A weight that reads width and writes a fixed size, with hidden weights after it, may be no readout."""
-    last = max((i for i, row in enumerate(rows) if row.role == "hidden"), default=-1)
+    last = max((i for i, row in enumerate(rows) if row.role == "hidden"), default=0)
     for row in rows[:last]:
         if row.role == "output" and not _has_said_role(row.name, rules):
             raise TonyError(
