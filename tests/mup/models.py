@@ -75,7 +75,8 @@ class Transformer(nn.Module):
         self.embedding = nn.Embedding(vocabulary, width)
         self.positions = nn.Parameter(0.5 * torch.randn(context, width))
         self.blocks = nn.ModuleList(
-            Block(width, heads, kv_heads or heads, head_dim, hidden or 2 * width, scale, branch) for _ in range(depth)
+            Block(width, heads, kv_heads or heads, head_dim, hidden or 2 * width, scale, branch)
+            for _ in range(depth)
         )
         self.norm = nn.LayerNorm(width)
         self.readout = nn.Linear(width, vocabulary)

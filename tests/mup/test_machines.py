@@ -72,7 +72,10 @@ def test_saved_and_loaded(models, expected, tmp_path):
     plan.init_(model)
     optimizer = optimizer_for(plan, model)
     losses = train(model, plan, optimizer, range(3))
-    torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "plan": plan.to_dict()}, tmp_path / "at3.pt")
+    torch.save(
+        {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "plan": plan.to_dict()},
+        tmp_path / "at3.pt",
+    )
 
     state = torch.load(tmp_path / "at3.pt", weights_only=True)
     model = models.MLP(64)

@@ -44,7 +44,12 @@ def cases(models):
     return {
         "MLP": (models.MLP, {"width": 16}, {"width": 64}, torch.randn(21, 6, generator=generator)),
         "Transformer": (models.Transformer, {"width": 16}, {"width": 48}, ids),
-        "ConvNet": (plain_convnet, {"width": 8}, {"width": 24}, torch.randn(21, 1, 5, 5, generator=generator)),
+        "ConvNet": (
+            plain_convnet,
+            {"width": 8},
+            {"width": 24},
+            torch.randn(21, 1, 5, 5, generator=generator),
+        ),
     }
 
 

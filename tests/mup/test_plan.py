@@ -42,7 +42,9 @@ def test_at_the_base_nothing_changes_bit_for_bit(models):
     plain = models.MLP(16)
     plan.init_(model)
     groups = plan.groups(model, lr=0.01, weight_decay=0.1, eps=1e-8)
-    assert [(g["lr"], g["weight_decay"], g["eps"], g["lr_factor"]) for g in groups] == [(0.01, 0.1, 1e-8, 1.0)]
+    assert [(g["lr"], g["weight_decay"], g["eps"], g["lr_factor"]) for g in groups] == [
+        (0.01, 0.1, 1e-8, 1.0)
+    ]
     standard = torch.optim.AdamW(plain.parameters(), lr=0.01, weight_decay=0.1, eps=1e-8)
     ours = steps(model, torch.optim.AdamW(groups), lambda m: plan.clip_grad_norm_(m, 0.5))
     theirs = steps(plain, standard, lambda m: nn.utils.clip_grad_norm_(m.parameters(), 0.5))
@@ -141,7 +143,9 @@ def test_meta_models_are_not_initialised(models):
 
 
 def test_save_and_load_keep_every_row(models, tmp_path):
-    plan, model = mlp_plan(models, depth=Depth(ratio=2, writes="third", blocks="second"), multipliers={"readout": 0.3})
+    plan, model = mlp_plan(
+        models, depth=Depth(ratio=2, writes="third", blocks="second"), multipliers={"readout": 0.3}
+    )
     plan.save(tmp_path / "plan.json")
     again = Plan.load(tmp_path / "plan.json")
     assert again.rows == plan.rows
@@ -149,7 +153,9 @@ def test_save_and_load_keep_every_row(models, tmp_path):
     again.init_(model)
 
 
-@pytest.mark.parametrize("text", ["{}", "[]", "nonsense", '{"format": 9, "parameters": []}', '{"format": 1, "parameters": [{}]}'])
+@pytest.mark.parametrize(
+    "text", ["{}", "[]", "nonsense", '{"format": 9, "parameters": []}', '{"format": 1, "parameters": [{}]}']
+)
 def test_what_is_no_plan_is_not_loaded(text, tmp_path):
     (tmp_path / "plan.json").write_text(text)
     with pytest.raises(TonyError, match="plan"):
@@ -193,7 +199,9 @@ def test_stock_muon_and_schedulers_take_the_groups(models):
     scheduler.step()
     assert losses[-1] < losses[0]
     assert [g["lr"] for g in rest.param_groups] == [0.005 * g["lr_factor"] for g in rest.param_groups]
-    assert sum(len(o.param_groups[i]["params"]) for o in (muon, rest) for i in range(len(o.param_groups))) == 8
+    assert (
+        sum(len(o.param_groups[i]["params"]) for o in (muon, rest) for i in range(len(o.param_groups))) == 8
+    )
     with pytest.raises(TonyError, match=r"first\.weight.*Muon is for hidden matrices"):
         plan.groups(model, lr=1.0, optimizer="muon", where=lambda row: True)
 

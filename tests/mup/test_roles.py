@@ -117,7 +117,10 @@ class Tied(nn.Module):
 
 
 def test_tied_weights_are_untied_or_said():
-    with pytest.raises(TonyError, match=r"readout\.weight: tied to embedding\.weight.*Rule\('embedding\.weight', role='input'\)"):
+    with pytest.raises(
+        TonyError,
+        match=r"readout\.weight: tied to embedding\.weight.*Rule\('embedding\.weight', role='input'\)",
+    ):
         rows_of(Tied)
     rows = rows_of(Tied, rules=[Rule("embedding.weight", "input")])
     assert {name: short(row) for name, row in rows.items()} == {"embedding.weight": ("input", 1, 4, 1)}
@@ -143,7 +146,9 @@ def test_fixed_key_value_heads_are_refused(models):
         rows_of(lambda n: models.Transformer(n, kv_heads=1), **separate)
     # A model that does not say its numbers of heads is caught by its shapes.
     anonymous = lambda n: nn.Sequential(nn.Linear(n, n), nn.Linear(n, 8), nn.Linear(n, n))  # noqa: E731
-    with pytest.raises(TonyError, match=r"1\.weight: reads what grows, writes what stays 8, and hidden layers follow"):
+    with pytest.raises(
+        TonyError, match=r"1\.weight: reads what grows, writes what stays 8, and hidden layers follow"
+    ):
         rows_of(anonymous)
     assert rows_of(anonymous, rules=[Rule("1", "output")])["1.weight"].role == "output"
 
@@ -163,7 +168,10 @@ def test_growing_heads_of_torchs_attention_are_refused():
     [
         (lambda n: nn.Linear(3, 3), "base and wider have the same shapes"),
         (lambda n: nn.Embedding(n, n), "dimension 0 grows"),
-        (lambda n: nn.Sequential(*[nn.Linear(n, n)] * 2) if n == 64 else nn.Linear(n, n), "not in both base and target"),
+        (
+            lambda n: nn.Sequential(*[nn.Linear(n, n)] * 2) if n == 64 else nn.Linear(n, n),
+            "not in both base and target",
+        ),
         (lambda n: nn.Embedding(n if n == 64 else 9, n), "9 in base and wider but 64 in target"),
         (lambda n: nn.Conv2d(3, 4, n), "dimension 2 grows"),
         (lambda n: nn.LazyLinear(n), "a lazy parameter"),

@@ -87,7 +87,11 @@ def train_plan(plan, model, kind, steps=20):
 @pytest.mark.parametrize("kind", ["sgd", "adam"])
 @pytest.mark.parametrize("table", TABLES)
 def test_the_plan_is_each_published_table(models, table, kind):
-    base, wider, model = models.meta(models.MLP), models.meta(models.MLP, width=32), models.MLP(16 * RATIO).double()
+    base, wider, model = (
+        models.meta(models.MLP),
+        models.meta(models.MLP, width=32),
+        models.MLP(16 * RATIO).double(),
+    )
     # The draws have one standard deviation at every width: the module's "own initialisation" is constant, its biases' too.
     plan = Plan(base, wider, model, init="constant", rules=[Rule("*.bias", init="constant")])
     with torch.no_grad():
@@ -137,12 +141,17 @@ def test_absorbed_depth_is_completep(models, writes_init):
     rules = [Rule(models.POSITIONS, "input")]
     flat = Plan(*metas, explicit, rules=rules)
     plan = Plan(
-        *metas, absorbed, rules=rules, depth=Depth(ratio=depth, writes=writes, blocks="blocks.*", init=writes_init)
+        *metas,
+        absorbed,
+        rules=rules,
+        depth=Depth(ratio=depth, writes=writes, blocks="blocks.*", init=writes_init),
     )
     flat.init_(explicit)
     plan.init_(absorbed)
     optimizers = [
-        torch.optim.AdamW(completep_groups(explicit, m, depth, settings["lr"], settings["weight_decay"], settings["eps"])),
+        torch.optim.AdamW(
+            completep_groups(explicit, m, depth, settings["lr"], settings["weight_decay"], settings["eps"])
+        ),
         torch.optim.AdamW(plan.groups(absorbed, **settings)),
     ]
     generator = torch.Generator().manual_seed(5)
@@ -171,7 +180,9 @@ def test_multipliers_are_absorbed(models, kind):
     for model, plan, scale in zip((absorbed, explicit), plans, (1.0, alpha), strict=True):
         plan.init_(model)
         if kind == "sgd":
-            optimizer = torch.optim.SGD(plan.groups(model, lr=0.02, weight_decay=0.1, optimizer="sgd"), momentum=0.9)
+            optimizer = torch.optim.SGD(
+                plan.groups(model, lr=0.02, weight_decay=0.1, optimizer="sgd"), momentum=0.9
+            )
         else:
             optimizer = torch.optim.AdamW(plan.groups(model, lr=0.02, weight_decay=0.1, eps=1e-3))
         for _ in range(20):

@@ -27,10 +27,9 @@ from tony.atomic import write_json
 from tony.errors import TonyError
 from tony.mup.factors import MuonAdjustment, Optimizer, Row, check_optimizer, factors
 from tony.mup.roles import assign_roles
-from tony.mup.rules import Depth, Law, Rule, check_law, matches
+from tony.mup.rules import Depth, Law, Rule, Setting, check_law, matches, setting_for
 
 FORMAT = 1
-Setting = float | Mapping[str, float]
 
 
 class Plan:
@@ -136,13 +135,13 @@ class Plan:
             if not parameter.requires_grad or (where is not None and not where(row)):
                 continue
             scale = factors(row, optimizer, adjust_lr_fn)
-            decay = _setting(weight_decay, row.name, "weight_decay")
+            decay = setting_for(weight_decay, row.name, "weight_decay")
             if optimizer == "adam" and decay:
                 raise TonyError(
                     f"{row.name}: Adam's weight decay is an L2 term inside the gradient, which does not carry over widths. "
                     "Use AdamW, or weight_decay=0"
                 )
-            rate = _setting(lr, row.name, "lr")
+            rate = setting_for(lr, row.name, "lr")
             values = {
                 "lr": rate * scale.lr,
                 "weight_decay": decay * scale.weight_decay,
@@ -307,17 +306,6 @@ def _check_patterns(patterns: Sequence[str], rows: Mapping[str, Row], where: str
             raise TonyError(
                 f"{where}: {pattern!r} names no parameter. There are: {', '.join(list(rows)[:6])}, ..."
             )
-
-
-def _setting(setting: Setting, name: str, what: str) -> float:
-    if not isinstance(setting, Mapping):
-        return setting
-    for pattern, value in setting.items():
-        if matches(pattern, name):
-            return value
-    raise TonyError(
-        f"{name}: no pattern of {what} names it. Add a last one for the rest: {{..., '*': value}}"
-    )
 
 
 def _unwrapped(model: nn.Module) -> nn.Module:

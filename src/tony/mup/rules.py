@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Literal, get_args
@@ -22,6 +23,9 @@ Law = Literal["fan_in", "fan_out", "fan_average", "constant"]
 fan_in       fan_in^-1/2: torch's default, Kaiming    fan_out   fan_out^-1/2
 fan_average  (fan_in + fan_out)^-1/2: Xavier          constant  the same at every width, such as GPT-2's 0.02
 """
+
+Setting = float | Mapping[str, float]
+"""One number, or numbers by name pattern, of which the first that matches holds."""
 
 
 def matches(pattern: str, name: str) -> bool:
@@ -99,3 +103,19 @@ class Depth:
             raise TonyError(f"Depth: ratio {self.ratio} is the target's depth over the base's: more than 0")
         if self.init not in ("constant", "inverse_sqrt"):
             raise TonyError(f"Depth: no init {self.init!r}. Known: constant, inverse_sqrt")
+
+
+def setting_for(setting: Setting, name: str, what: str) -> float:
+    """The number for parameter `name`.
+
+    Raises:
+        TonyError: no pattern names it.
+    """
+    if not isinstance(setting, Mapping):
+        return setting
+    for pattern, value in setting.items():
+        if matches(pattern, name):
+            return value
+    raise TonyError(
+        f"{name}: no pattern of {what} names it. Add a last one for the rest: {{..., '*': value}}"
+    )
