@@ -16,7 +16,8 @@ from tony.mup import Plan, Rule, coordinate_check
 from tony.mup.factors import factors
 from tony.mup.slopes import fit_slope
 
-WIDTHS = (32, 64, 128, 256, 512)
+WIDTHS = (32, 64, 128, 256)
+WIDER = (*WIDTHS, 512)
 RULES = [Rule("positions", "input")]
 
 
@@ -55,7 +56,7 @@ def planned(init=None):
 
 def transformer(models, **shape):
     def make(width):
-        options = {"head_dim": 16, "vocabulary": 32, "context": 16, **shape}
+        options = {"head_dim": 16, "vocabulary": 32, "context": 16, "depth": 1, **shape}
         if options.get("heads"):
             options["head_dim"] = width // options["heads"]
         return models.Transformer(width, **options)
@@ -63,20 +64,26 @@ def transformer(models, **shape):
     return make
 
 
-def check(make, loss, plan, **options):
-    return coordinate_check(make, loss, WIDTHS, plan=plan, **options)
+def check(make, loss, plan, widths=WIDTHS, **options):
+    return coordinate_check(make, loss, widths, plan=plan, **options)
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_a_planned_mlp_passes(models, optimizer):
-    found = check(models.MLP, mlp_loss, planned(), optimizer=optimizer, lr=0.3 if optimizer == "sgd" else 1e-2)
+    lr = 0.3 if optimizer == "sgd" else 1e-2
+    found = coordinate_check(models.MLP, mlp_loss, optimizer=optimizer, lr=lr)
     assert found.passed, str(found)
     assert found.exit_status == 0
 
 
 @pytest.mark.parametrize(
     ("shape", "options"),
-    [({}, {}), ({}, {"lr": 3e-2}), ({}, {"eps": 1e-3}), ({"heads": 2, "scale": 1.0}, {})],
+    [
+        ({"depth": 2}, {"widths": WIDER}),
+        ({}, {"lr": 3e-2}),
+        ({}, {"eps": 1e-3}),
+        ({"heads": 2, "scale": 1.0}, {}),
+    ],
     ids=["growing heads", "large lr", "visible epsilon", "growing head_dim, logits / head_dim"],
 )
 def test_a_planned_transformer_passes(models, shape, options):
@@ -123,7 +130,11 @@ def test_a_wrong_factor_fails(models, monkeypatch, fault):
     eps = 1e-3 if fault is epsilon else 1e-8
     found = check(transformer(models), transformer_loss, planned(), eps=eps)
     assert not found.passed
-    expected = {"hidden_lr": ("down", "grows"), "readout_lr": ("readout", "grows"), "epsilon": ("k", "shrinks")}
+    expected = {
+        "hidden_lr": ("down", "grows"),
+        "readout_lr": ("readout", "grows"),
+        "epsilon": ("k", "shrinks"),
+    }
     assert expected[fault.__name__] in failing(found)
 
 
@@ -164,7 +175,9 @@ class FusedAttention(nn.Module):
 
 def test_logits_inside_the_fused_kernel_are_watched():
     found = check(FusedAttention, transformer_loss, planned(), lr=3e-2)
-    assert ("model attention logits", "grows") in failing(found) or ("attention logits", "grows") in failing(found)
+    assert ("model attention logits", "grows") in failing(found) or ("attention logits", "grows") in failing(
+        found
+    )
 
 
 def test_a_model_that_does_not_move_does_not_pass(models):
@@ -205,7 +218,9 @@ def test_the_model_is_left_without_hooks(models):
         return kept[-1]
 
     coordinate_check(make, mlp_loss, (16, 32, 64), steps=1, seeds=2)
-    assert not any(module._forward_hooks or module._forward_pre_hooks for model in kept for module in model.modules())
+    assert not any(
+        module._forward_hooks or module._forward_pre_hooks for model in kept for module in model.modules()
+    )
 
 
 @pytest.mark.parametrize(

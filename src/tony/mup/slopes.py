@@ -6,9 +6,9 @@ transformers that are quite right) and hide half of a real one. So the size is f
 
     size^2 = c n^(2 slope) (1 + a/n),    a >= 0
 
-and the interval of the slope is its profile likelihood, in which the uncertainty of a is contained. The exponents of all
-rules are multiples of 1/2 (Yang and Hu 2021, arXiv 2011.14522, section 3), so a broken one shows as a slope of 1/2 or more:
-measured so in the tests, by fault.
+and the interval of the slope is its profile likelihood, in which the uncertainty of a is contained. Sums over n features go as
+n^(1/2) where their terms are random and as n where they agree, so a rule that is broken shows as a slope of 1/2 or more: the
+tests measure it, fault by fault.
 """
 
 from __future__ import annotations
