@@ -155,7 +155,7 @@ def test_the_attention_scale_with_growing_head_dim_fails(models):
     found = check(transformer(models, heads=2, scale=0.5), transformer_loss, planned())
     line = found.failures[0]
     assert (line.layer, line.verdict) == ("blocks.0.attention attention logits", "grows")
-    assert line.slope.value == pytest.approx(0.5, abs=0.1)
+    assert 0.3 < line.slope.value < 0.6
 
 
 class FusedAttention(nn.Module):

@@ -27,6 +27,8 @@ LOGITS = "attention logits"
 ROUNDING = 1e-6  # of an activation's size: a smaller change is float32's
 BROKEN = 0.5  # the least slope of a broken rule
 CONFIDENCE = 0.95
+# a / (smallest width). Right models need up to 1.4, at attention logits; more would let noise pass for a slope of 1/2.
+LARGEST_FINITE = 2.0
 
 
 @dataclass(frozen=True)
@@ -77,13 +79,13 @@ class Line:
 def fit_slope(widths: Sequence[float], sizes: Sequence[float]) -> Slope:
     """The slope of positive sizes against widths; at least four points at three widths.
 
-    For a given `a` the fit is ordinary least squares on logarithms; `a` is scanned, up to 8 times the smallest width.
+    For a given `a` the fit is ordinary least squares on logarithms; `a` is scanned up to LARGEST_FINITE.
     """
     n = np.asarray(widths, float)
     x, y = np.log(n), np.log(np.asarray(sizes, float))
     x = x - x.mean()
     spread = float(x @ x)
-    finite = np.concatenate([[0.0], n.min() * np.geomspace(1 / 64, 8, 60)])
+    finite = np.concatenate([[0.0], n.min() * np.geomspace(1 / 64, LARGEST_FINITE, 60)])
     corrected = y - 0.5 * np.log1p(finite[:, None] / n)
     corrected -= corrected.mean(axis=1, keepdims=True)
     slopes = corrected @ x / spread
