@@ -13,7 +13,8 @@ import torch
 from tony.errors import TonyError
 from tony.runs.recipe import TrainRecipe
 from tony.train.checkpoint import saved_steps
-from tony.train.loop import Losses, build_optimizer, deferred_interrupt, learning_rate, loss_weights
+from tony.train.loop import Losses, deferred_interrupt, learning_rate, loss_weights
+from tony.train.optimizer import build_optimizer
 
 TIMES = ("seconds", "tokens_per_second")
 

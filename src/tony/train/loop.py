@@ -25,6 +25,7 @@ from tony.tokens.vocabulary import MODALITIES, Vocabulary
 from tony.train.checkpoint import load_checkpoint, save_checkpoint, saved_steps
 from tony.train.distributed import Group
 from tony.train.loss import weighted_nats
+from tony.train.optimizer import build_optimizer, clip_gradients, plan_for, set_learning_rate
 from tony.train.progress import Reporter
 
 
@@ -33,18 +34,6 @@ def learning_rate(recipe: TrainRecipe, step: int, steps: int) -> float:
     warmup = max(1, round(recipe.warmup * steps))
     decay = max(1, round(recipe.decay * steps))
     return recipe.lr * min(1.0, (step + 1) / warmup, (steps - step) / decay)
-
-
-def build_optimizer(model: torch.nn.Module, recipe: TrainRecipe) -> torch.optim.AdamW:
-    """AdamW with weight decay on the matrices of the blocks, and none on embeddings, readout and gains."""
-    decayed, others = [], []
-    for name, parameter in model.named_parameters():
-        (decayed if parameter.dim() == 2 and name.startswith("blocks.") else others).append(parameter)
-    groups = [
-        {"params": decayed, "weight_decay": recipe.weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=recipe.lr, betas=(recipe.beta1, recipe.beta2), eps=1e-10, fused=True)
 
 
 def loss_weights(shares: dict[str, float], shard: Shard, vocabulary: Vocabulary) -> Tensor:
@@ -154,10 +143,13 @@ class Trainer:
         config = TransformerConfig.from_recipe(recipe.model, vocabulary.size)
         self.model = Transformer(config)
         self.model.reset(torch.Generator().manual_seed(recipe.seed))
+        self.plan = plan_for(recipe.model, recipe.mup, vocabulary.size) if recipe.mup else None
+        if self.plan is not None:
+            self.plan.init_(self.model)
         self.model.to(self.device)
         if recipe.train.compile:
             self._compile()
-        self.optimizer = build_optimizer(self.model, recipe.train)
+        self.optimizer = build_optimizer(self.model, recipe.train, self.plan)
         self.batches = Batches(train, config.context, recipe.train.batch_tokens, recipe.seed)
         if self.batches.windows_per_batch < group.size:
             raise TonyError(
@@ -200,10 +192,9 @@ class Trainer:
         loss.backward()
         figures = torch.tensor([float(stop()), *losses.sums, *losses.counts], dtype=torch.float64)
         self.group.mean_gradients(list(self.model.parameters()), float(weight), figures)
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip)
+        norm = clip_gradients(self.model, self.recipe.clip, self.plan)
         lr = learning_rate(self.recipe, self.step, self.steps)
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
+        set_learning_rate(self.optimizer, lr)
         if torch.isfinite(norm):
             self.optimizer.step()
         else:
