@@ -109,7 +109,10 @@ def full(a: SecondMoment, b: SecondMoment, floor: float, ridge: float) -> Basis:
     scale = diagonal_scale(a, b, floor)
     a, b = a.scaled(scale), b.scaled(1 / scale)
     if np.isinf(ridge):
-        values = np.sqrt(a.diagonal * b.diagonal)
+        # A coordinate that one source lacks still gets a little, or sampling could never draw it.
+        least = ROUNDING if np.isinf(floor) else max(floor, ROUNDING)
+        values = np.sqrt((a.diagonal + least * a.diagonal.mean()) * (b.diagonal + least * b.diagonal.mean()))
+        values = np.maximum(values, np.finfo(float).tiny)
         order = np.argsort(-values, kind="stable")
         left = right = np.eye(len(values))[:, order]
         values = values[order]

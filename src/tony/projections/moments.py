@@ -72,15 +72,18 @@ class SecondMoment:
         )
 
     def top(self, rank: int) -> np.ndarray:
-        """(d, <= rank) orthonormal: leading eigenvectors of A (of F F^T where there is no matrix)."""
+        """(d, <= rank) leading eigenvectors of A (of F F^T where there is no matrix), of unit length."""
         width = len(self.diagonal)
         rank = min(rank, width)
         if self.matrix is not None:
             values, vectors = linalg.eigh(self.matrix, subset_by_index=(width - rank, width - 1))
             vectors, values = vectors[:, ::-1], np.maximum(values[::-1], 0.0)
         else:
-            vectors, singular, _ = linalg.svd(self.factor, full_matrices=False)
-            vectors, values = vectors[:, :rank], singular[:rank] ** 2
+            # Through the small Gram matrix: not quite orthonormal for the weakest, which is made good by whoever joins
+            # two such frames by QR.
+            values, turned = linalg.eigh(self.factor.T @ self.factor)
+            values, turned = np.maximum(values[::-1][:rank], 0.0), turned[:, ::-1][:, :rank]
+            vectors = self.factor @ (turned / np.sqrt(np.maximum(values, 1e-300)))
         return vectors[:, values > 1e-12 * max(values[0], 1e-300)] if values.size else vectors
 
 

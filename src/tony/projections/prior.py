@@ -14,7 +14,7 @@ from sklearn.utils.multiclass import type_of_target
 
 from tony.errors import TonyError
 
-COUNT = 60  # regressors, over all outputs together at least
+COUNT = 400  # regressors, over all outputs together at least
 ROWS = 1000  # of one bootstrap sample, at most
 STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)  # of the ridge, relative to the mean moment of a feature
 

@@ -12,7 +12,7 @@ from tony.projections.selection import Choice, Judge
 
 FEW_ROWS_TO_SHIFT = 20  # below this a mean of squared lengths says too little
 SHIFTED = 1.5  # times the error of an oblivious projection
-OVERFITTED = 2.0  # times less gain on held-out rows than on the fitted ones
+OVERFITTED = 2.0  # times less gain of the balancing on held-out rows than on the fitted ones
 
 
 class ProjectionWarning(UserWarning):
@@ -39,6 +39,7 @@ class Report:
     mean_square: float
     gain: float
     fitted_gain: float
+    overfit: float  # gain of the balancing alone, with nothing kept exactly: fitted / held out
 
     @classmethod
     def of(cls, choice: Choice, fitted: Judge, plain: Judge, k: int, rows: tuple[int, int]) -> Report:
@@ -59,6 +60,8 @@ class Report:
             mean_square=choice.mean_square,
             gain=ratio(nothing, error),
             fitted_gain=ratio(plain.error(k, 0), fitted.error(k, exact)),
+            overfit=ratio(_spread(choice.judges), _spread(choice.oblivious))
+            * ratio(_spread((plain,)), _spread((fitted,))),
         )
 
     def __str__(self) -> str:
@@ -75,6 +78,11 @@ class Report:
         return "\n".join(lines)
 
 
+def _spread(judges) -> float:
+    """tr A' tr B', what balancing makes small."""
+    return float(np.mean([judge.tails.left[0] * judge.tails.right[0] for judge in judges]))
+
+
 def ratio(oblivious: float, ours: float) -> float:
     """oblivious / ours; 1 where both are nothing, infinite where only ours is."""
     if ours > 0:
@@ -85,7 +93,7 @@ def ratio(oblivious: float, ours: float) -> float:
 def warn_of_few_rows(report: Report) -> None:
     """Warn where held-out rows gain much less than the fitted ones, or where nothing could be held out."""
     rows = min(report.rows_left, report.rows_right or report.rows_left)
-    if report.held_out and report.fitted_gain <= OVERFITTED * report.gain:
+    if report.held_out and report.overfit <= OVERFITTED:
         return
     if not report.held_out and rows > 1:
         return

@@ -66,7 +66,7 @@ def candidates(method: str, width: int, dense: bool, shrinkage) -> Iterator[Cand
         yield from (Candidate("low-rank", float("inf"), 0.0, rank) for rank in ranks)
     elif method in ("auto", "hybrid", "full", "unbiased-optimal", "truncated"):
         # Above a few hundred features each setting costs seconds, and the finest steps decide little.
-        floors, ridges = (FLOORS, RIDGES) if width <= 256 else ((1e-6, 1e-2, 1.0), (0.0, 0.1, 1.0))
+        floors, ridges = (FLOORS, RIDGES) if width <= 256 else ((1e-6, 0.1, 1.0), (0.0, 0.3, 1.0))
         yield from (Candidate("full", *setting) for setting in product(floors, ridges))
         if method in ("unbiased-optimal", "truncated"):
             yield from (Candidate("full", floor) for floor in floors)
