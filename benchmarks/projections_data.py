@@ -1,6 +1,6 @@
-"""The data of `projections.py`: what ships with scikit-learn and Python packages, and College of the ISLP wheel.
+"""The data of `projections.py`: what ships with scikit-learn and Python packages, and tables of the ISLP wheel.
 
-Nothing is stored in the repository. The ISLP wheel (GPL-2, data of the book "An Introduction to Statistical Learning")
+Nothing is stored in the repository. The ISLP wheel (data of the book "An Introduction to Statistical Learning")
 is fetched by name and version with pip and opened as an archive; no code of it runs.
 """
 
@@ -66,7 +66,10 @@ def functions() -> tuple[list[str], list[str]]:
                 if not note or len(note) < 60 or len(node.body) < 2:
                     continue
                 note = note.split("\n\n")[0]
-                body = "\n".join(lines[node.body[1].lineno - 1 : node.end_lineno])
+                inside = node.body[0]  # the docstring; the signature stays
+                body = "\n".join(
+                    lines[node.lineno - 1 : inside.lineno - 1] + lines[inside.end_lineno : node.end_lineno]
+                )
                 if len(note.split()) >= 4 and len(body) >= 200 and (note, body) not in seen:
                     seen.add((note, body))
                     notes.append(note)
@@ -96,21 +99,28 @@ def quadratic(features: np.ndarray) -> np.ndarray:
     return StandardScaler().fit_transform(np.unique(wide.round(12), axis=1))
 
 
-def college() -> tuple[np.ndarray, np.ndarray]:
-    """(777, 16) numbers about American colleges and log out-of-state tuition."""
+def islp(table: str, target: str) -> tuple[np.ndarray, np.ndarray]:
+    """All numeric columns of a table of the ISLP wheel but `target`, and `target`; incomplete rows left out."""
     name, version, expected = ISLP
     CACHE.mkdir(parents=True, exist_ok=True)
     wheel = CACHE / f"{name}-{version}-py3-none-any.whl"
     if not wheel.exists():
         fetch = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"]
-        subprocess.run([*fetch, "--dest", str(CACHE), f"{name}=={version}"], check=True)
+        subprocess.run(
+            [*fetch, "--dest", str(CACHE), f"{name}=={version}"], check=True, stderr=subprocess.DEVNULL
+        )
     if hashlib.sha256(wheel.read_bytes()).hexdigest() != expected:
         raise OSError(f"{wheel} is not the archive that was measured: delete it and run again")
-    with zipfile.ZipFile(wheel) as archive, archive.open("ISLP/data/College.csv") as file:
+    with zipfile.ZipFile(wheel) as archive, archive.open(f"ISLP/data/{table}.csv") as file:
         rows = list(csv.DictReader(io.TextIOWrapper(file)))
-    numbers = [key for key in rows[0] if key not in ("", "Unnamed: 0", "Private", "Outstate")]
-    features = np.array([[float(row[key]) for key in numbers] for row in rows])
-    return features, np.log([float(row["Outstate"]) for row in rows])
+    keys = [key for key in rows[0] if key not in ("", "ID", target) and any(number(row[key]) for row in rows)]
+    rows = [row for row in rows if all(number(row[key]) for key in (*keys, target))]
+    values = np.array([[float(row[key]) for key in (*keys, target)] for row in rows])
+    return values[:, :-1], values[:, -1]
+
+
+def number(text: str) -> bool:
+    return re.fullmatch(r"[-+]?[0-9]*[.]?[0-9]+", text) is not None
 
 
 def regressions() -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -120,10 +130,19 @@ def regressions() -> dict[str, tuple[np.ndarray, np.ndarray]]:
     found = {"diabetes, quadratic": (quadratic(x), y)}
     found["digits: lower half from upper half"] = (pixels[:, :32], pixels[:, 32:])
     cells = load_breast_cancer().data
-    found["breast cancer: worst area from 20 others, quadratic"] = (quadratic(cells[:, :20]), np.log(cells[:, 23]))
-    try:
-        features, tuition = college()
-        found["College tuition, quadratic"] = (quadratic(features), tuition)
-    except (OSError, subprocess.CalledProcessError) as error:
-        print(f"left out: College ({error})", flush=True)
+    found["breast cancer: worst area, quadratic"] = (quadratic(cells[:, :20]), cells[:, 23])
+    tables = (
+        ("College", "Outstate"),
+        ("Auto", "mpg"),
+        ("Hitters", "Salary"),
+        ("Carseats", "Sales"),
+        ("Credit", "Balance"),
+    )
+    for table, target in tables:
+        try:
+            x, y = islp(table, target)
+        except (OSError, subprocess.CalledProcessError) as error:
+            print(f"left out: {table} of ISLP ({error})", flush=True)
+            break
+        found[f"{table}: {target}, quadratic"] = (quadratic(x), y)
     return found

@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import linalg
+from scipy import linalg, sparse
 
 from tony.projections.moments import SecondMoment
 from tony.projections.variance import Tails
@@ -44,6 +44,14 @@ class Basis:
     @property
     def ambient(self) -> int:
         return 0 if self.stretch is None else len(self.stretch)
+
+    def right_lengths(self, rows, exact: int) -> float:
+        """Mean squared length of rows (n, d) of the second source in the coordinates behind the first `exact`."""
+        total = np.square(np.asarray(rows @ self.right[:, exact:])).sum()
+        if self.stretch is not None:
+            scaled = np.asarray(rows.toarray() if sparse.issparse(rows) else rows) / self.stretch
+            total += np.square(scaled).sum() - np.square(scaled @ self.span).sum()
+        return float(total) / rows.shape[0]
 
     def products(self, a: SecondMoment, b: SecondMoment) -> np.ndarray:
         """A' * B' elementwise over the ordered coordinates, (m, m)."""
@@ -76,7 +84,9 @@ class Basis:
         q, scaled = self.span, moment.scaled(stretch)
         spread = scaled.times(q)  # (d, m)
         inner = q.T @ spread
-        diagonal = scaled.diagonal - 2 * np.einsum("ij,ij->i", spread, q) + np.einsum("ij,ij->i", q @ inner, q)
+        diagonal = (
+            scaled.diagonal - 2 * np.einsum("ij,ij->i", spread, q) + np.einsum("ij,ij->i", q @ inner, q)
+        )
         mixed = stretch[:, None] * mixed
         return np.maximum(diagonal, 0.0), mixed - q @ (q.T @ mixed)
 
@@ -129,7 +139,10 @@ def low_rank(a: SecondMoment, b: SecondMoment, floor: float, ridge: float, rank:
     """
     scale = diagonal_scale(a, b, floor)
     a, b = a.scaled(scale), b.scaled(1 / scale)
-    span = linalg.qr(np.hstack([a.top(rank), b.top(rank)]), mode="economic")[0]
+    leading = np.hstack([a.top(rank), b.top(rank)])
+    if leading.shape[1] == 0:
+        return _ambient_only(scale)
+    span = linalg.qr(leading, mode="economic")[0]
     a_inner, b_inner = span.T @ a.times(span), span.T @ b.times(span)
     left, right, values = _balanced(a_inner, b_inner, ridge)
     width = len(scale)
@@ -138,9 +151,7 @@ def low_rank(a: SecondMoment, b: SecondMoment, floor: float, ridge: float, rank:
     a_left = max(a.trace - np.trace(a_inner), 0.0) + least * a.trace / width
     b_left = max(b.trace - np.trace(b_inner), 0.0) + least * b.trace / width
     c = (b_left / a_left) ** 0.25 if a_left > 0 and b_left > 0 else 1.0
-    return Basis(
-        scale[:, None] * (span @ left), (span @ right) / scale[:, None], values, c * scale, span
-    )
+    return Basis(scale[:, None] * (span @ left), (span @ right) / scale[:, None], values, c * scale, span)
 
 
 def _ambient_only(stretch: np.ndarray) -> Basis:

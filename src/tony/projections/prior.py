@@ -15,24 +15,34 @@ from sklearn.utils.multiclass import type_of_target
 from tony.errors import TonyError
 
 COUNT = 400  # regressors, over all outputs together at least
+MOST_CLASSES = 32
 ROWS = 1000  # of one bootstrap sample, at most
 STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)  # of the ridge, relative to the mean moment of a feature
 
 
 def targets(y, rows: int) -> np.ndarray:
-    """(rows, outputs) float: numbers as they are, classes as one column of +-1 each (one column for two classes)."""
+    """(rows, outputs) float: numbers as they are, classes as one column of +-1 each (one column for two classes).
+
+    Whole numbers of at most 32 different values are taken for classes, whatever their type: the target of a regression
+    is often whole, so type_of_target's "multiclass" does not tell the two apart.
+    """
     y = np.asarray(y)
     if y.ndim not in (1, 2) or y.shape[0] != rows:
         raise TonyError(f"y has shape {y.shape} beside {rows} rows of X: give one target for each row")
     kind = type_of_target(y, input_name="y")
-    if kind in ("continuous", "continuous-multioutput", "multilabel-indicator"):
-        return y.reshape(rows, -1).astype(np.float64)
-    if kind not in ("binary", "multiclass", "multiclass-multioutput"):
+    if kind == "unknown":
         raise TonyError(f"Unknown label type: {kind!r}: y must hold numbers or classes")
     columns = []
     for column in y.reshape(rows, -1).T:
         classes = np.unique(column)
-        columns += [np.where(column == c, 1.0, -1.0) for c in (classes[1:] if len(classes) <= 2 else classes)]
+        numbers = np.issubdtype(column.dtype, np.number) and (
+            len(classes) > MOST_CLASSES or kind.startswith("continuous")
+        )
+        if numbers:
+            columns.append(column.astype(np.float64))
+        else:
+            chosen = classes[1:] if len(classes) <= 2 else classes
+            columns += [np.where(column == one, 1.0, -1.0) for one in chosen]
     return np.stack(columns, axis=1) if columns else np.zeros((rows, 0))
 
 
@@ -77,7 +87,11 @@ def ridge(X, goals: np.ndarray, strengths, scaled: bool) -> list[np.ndarray]:
     goals = goals - goals.mean(axis=0)
     spread = dense.std(axis=0)
     largest = spread.max(initial=0.0)
-    scale = np.where(spread > 1e-10 * largest, 1 / np.maximum(spread, 1e-300), 0.0) if scaled else np.ones_like(spread)
+    scale = (
+        np.where(spread > 1e-10 * largest, 1 / np.maximum(spread, 1e-300), 0.0)
+        if scaled
+        else np.ones_like(spread)
+    )
     dense = dense * scale
     rows, width = dense.shape
     mean = float(np.square(dense).mean()) or 1.0

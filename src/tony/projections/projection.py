@@ -79,7 +79,9 @@ class AsymmetricRandomProjection(ClassNamePrefixFeaturesOutMixin, TransformerMix
     True
     """
 
-    def __init__(self, n_components="auto", method="auto", projection="gaussian", shrinkage="auto", random_state=None):
+    def __init__(
+        self, n_components="auto", method="auto", projection="gaussian", shrinkage="auto", random_state=None
+    ):
         self.n_components = n_components
         self.method = method
         self.projection = projection
@@ -145,9 +147,9 @@ class AsymmetricRandomProjection(ClassNamePrefixFeaturesOutMixin, TransformerMix
         """
         check_is_fitted(self, "_left")
         Y = self._rows_of_other(Y, "Y")
-        out = self._sides()[1].apply(Y)
-        warn_of_shift(self._choice, self._exact, self.n_components_, Y, out)
-        return out
+        right = self._sides()[1]
+        warn_of_shift(self._choice, self._basis, self._exact, self.n_components_, Y)
+        return right.apply(Y)
 
     def inner_products(self, X, Y):
         """Estimates of X @ Y.T from the compressed rows, (n, m); unbiased except for method "truncated"."""
@@ -173,7 +175,10 @@ class AsymmetricRandomProjection(ClassNamePrefixFeaturesOutMixin, TransformerMix
         if X is None:
             error, size = self._choice.error(k), self._choice.mean_square
         else:
-            a, b = (self._moment_of(rows) for rows in (self._validated(X, reset=False), self._rows_of_other(other)))
+            a, b = (
+                self._moment_of(rows)
+                for rows in (self._validated(X, reset=False), self._rows_of_other(other))
+            )
             judge = Judge(self.method, self.projection, self._basis, a, b)
             error, size = judge.error(k, self._choice.exact(k)), a.trace_product(b)
         return error / size if relative and size > 0 else error
@@ -225,10 +230,14 @@ class AsymmetricRandomProjection(ClassNamePrefixFeaturesOutMixin, TransformerMix
     # -- rows ---------------------------------------------------------------------------------------------------------
 
     def _validated(self, rows, reset: bool):
-        return validate_data(self, as_rows(rows), accept_sparse="csr", dtype=[np.float64, np.float32], reset=reset)
+        return validate_data(
+            self, as_rows(rows), accept_sparse="csr", dtype=[np.float64, np.float32], reset=reset
+        )
 
     def _rows_of_other(self, rows, name: str = "other"):
-        rows = check_array(as_rows(rows), accept_sparse="csr", dtype=[np.float64, np.float32], input_name=name)
+        rows = check_array(
+            as_rows(rows), accept_sparse="csr", dtype=[np.float64, np.float32], input_name=name
+        )
         if rows.shape[1] != self.n_features_in_:
             raise TonyError(
                 f"{name} has {rows.shape[1]} features and X has {self.n_features_in_}: inner products need equal widths"
@@ -267,7 +276,9 @@ class AsymmetricRandomProjection(ClassNamePrefixFeaturesOutMixin, TransformerMix
         if self.method not in METHODS:
             raise TonyError(f"method={self.method!r} is unknown: choose one of {', '.join(METHODS)}")
         if self.projection not in PROJECTIONS:
-            raise TonyError(f"projection={self.projection!r} is unknown: choose one of {', '.join(PROJECTIONS)}")
+            raise TonyError(
+                f"projection={self.projection!r} is unknown: choose one of {', '.join(PROJECTIONS)}"
+            )
         number = isinstance(self.shrinkage, Real) and not isinstance(self.shrinkage, bool)
         if self.shrinkage != "auto" and not (number and 0 <= self.shrinkage < np.inf):
             raise TonyError(f'shrinkage={self.shrinkage!r} must be "auto" or a number of at least 0')
@@ -343,7 +354,9 @@ def _sketching_scale(X, right) -> np.ndarray:
     """(d,) a first, floored guess of the diagonal balance: the coordinates in which sketches lose least."""
     squares = []
     for rows in (X, right):
-        total = rows.multiply(rows).sum(axis=0) if sparse.issparse(rows) else np.einsum("ij,ij->j", rows, rows)
+        total = (
+            rows.multiply(rows).sum(axis=0) if sparse.issparse(rows) else np.einsum("ij,ij->j", rows, rows)
+        )
         total = np.asarray(total, dtype=np.float64).ravel()
         squares.append(total / max(total.mean(), np.finfo(float).tiny) + 1e-2)
     return (squares[1] / squares[0]) ** 0.25

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
+from tony.projections.balance import Basis
 from tony.projections.selection import Choice, Judge
 
 FEW_ROWS_TO_SHIFT = 20  # below this a mean of squared lengths says too little
+LOOKED_AT = 256  # rows
 SHIFTED = 1.5  # times the error of an oblivious projection
 OVERFITTED = 2.0  # times less gain of the balancing on held-out rows than on the fitted ones
 
@@ -105,25 +107,23 @@ def warn_of_few_rows(report: Report) -> None:
     )
 
 
-def warn_of_shift(choice: Choice, exact: int | None, k: int, rows, projected: np.ndarray) -> None:
-    """Warn where `rows` of the second source, `projected` (n, k), would fare better under an oblivious projection.
+def warn_of_shift(choice: Choice, basis: Basis, exact: int | None, k: int, rows) -> None:
+    """Warn where `rows` of the second source (float64 or float32) would fare better under an oblivious projection.
 
-    The projected part's squared length is an unbiased estimate of that of the balanced tail, so the error to be
-    expected on these rows costs nothing to know.
+    Compares tr A' tr B' of what is projected with tr A tr B, B being the moment of (at most 256 of) these rows.
     """
     if exact is None or exact >= k or rows.shape[0] < FEW_ROWS_TO_SHIFT:
         return
-    tails = [judge.tails for judge in choice.judges]
-    lengths = rows.multiply(rows).sum() if sparse.issparse(rows) else np.square(rows, dtype=np.float64).sum()
-    left = np.mean([tail.left[exact] for tail in tails])
+    rows = rows[:: -(-rows.shape[0] // LOOKED_AT)].astype(np.float64)
+    lengths = (rows.multiply(rows) if sparse.issparse(rows) else np.square(rows)).sum() / rows.shape[0]
+    left = np.mean([judge.tails.left[exact] for judge in choice.judges])
     whole = np.mean([judge.tails.left[0] for judge in choice.oblivious])
-    ours = left * np.square(projected[:, exact:], dtype=np.float64).sum() / (k - exact)
+    ours = left * basis.right_lengths(rows, exact) / (k - exact)
     nothing = whole * float(lengths) / k
     if ours > SHIFTED * nothing:
         warnings.warn(
-            f"the second source has shifted: on these {rows.shape[0]} rows the expected squared error is "
-            f"{ours / nothing:.2g} times that of an oblivious projection; fit again with such rows as `other`, "
-            "or with more shrinkage",
+            f"the second source has shifted: on such rows the expected squared error is {ours / nothing:.2g} times "
+            "that of an oblivious projection; fit again with them as `other`, or with more shrinkage",
             ProjectionWarning,
             stacklevel=3,
         )

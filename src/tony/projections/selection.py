@@ -20,7 +20,7 @@ from tony.projections.variance import Tails, inclusion, sampled
 
 FLOORS = (1e-12, 1e-6, 1e-3, 1e-2, 0.1, 1.0)
 RIDGES = (0.0, 1e-4, 1e-2, 0.1, 0.3, 1.0)
-RANKS = (4, 8, 16, 32, 64, 128)
+RANKS = (4, 16, 64, 128)
 METHODS = ("auto", "oblivious", "diagonal", "low-rank", "full", "hybrid", "unbiased-optimal", "truncated")
 
 
@@ -62,7 +62,9 @@ def candidates(method: str, width: int, dense: bool, shrinkage) -> Iterator[Cand
         yield from (Candidate("diagonal", floor) for floor in FLOORS)
     if method in ("auto", "hybrid", "low-rank") and not (dense and method != "low-rank"):
         ranks = sorted({min(rank, width) for rank in RANKS})
-        yield from (Candidate("low-rank", *setting) for setting in product(FLOORS[2:], (0.0, 0.1), ranks))
+        yield from (
+            Candidate("low-rank", *setting) for setting in product((1e-12, 1e-3, 0.1, 1.0), (0.0, 0.1), ranks)
+        )
         yield from (Candidate("low-rank", float("inf"), 0.0, rank) for rank in ranks)
     elif method in ("auto", "hybrid", "full", "unbiased-optimal", "truncated"):
         # Above a few hundred features each setting costs seconds, and the finest steps decide little.

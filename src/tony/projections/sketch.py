@@ -43,9 +43,17 @@ class Light:
     def apply(self, rows) -> np.ndarray:
         """rows (n, d), dense or CSR -> (n, k) in the rows' precision."""
         kind = rows.dtype
-        scaled = rows.multiply(self.stretch.astype(kind)).tocsr() if sparse.issparse(rows) else rows * self.stretch.astype(kind)
+        scaled = (
+            rows.multiply(self.stretch.astype(kind)).tocsr()
+            if sparse.issparse(rows)
+            else rows * self.stretch.astype(kind)
+        )
         inner = np.asarray(scaled @ self.span.astype(kind))
-        rest = self._hadamard(scaled, inner) if isinstance(self.matrix, Hadamard) else self._sparse(scaled, inner)
+        rest = (
+            self._hadamard(scaled, inner)
+            if isinstance(self.matrix, Hadamard)
+            else self._sparse(scaled, inner)
+        )
         return np.hstack([np.asarray(rows @ self.exact.astype(kind)), rest])
 
     def _hadamard(self, scaled, inner: np.ndarray) -> np.ndarray:
