@@ -1,5 +1,7 @@
 """Protects the closed forms: each against simulation, and against the two-dimensional example done by hand."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -89,7 +91,7 @@ def test_optimum_of_the_sampler_and_order_of_the_closed_forms():
             tails.projected("gaussian", k),
             plain.projected("gaussian", k),
         ]
-        assert all(low <= high * (1 + 1e-6) + 1e-6 for low, high in zip(chain, chain[1:], strict=False)), (
+        assert all(low <= high * (1 + 1e-6) + 1e-6 for low, high in pairwise(chain)), (
             k,
             chain,
         )
