@@ -123,6 +123,9 @@ class TrainRecipe(_Section):
 
     tokens: Annotated[float, Field(gt=0)] = 8e6
     batch_tokens: Positive = 8192
+    optimizer: Literal["adamw", "muon"] = Field(
+        "adamw", description="muon: for the blocks' matrices; the rest AdamW"
+    )
     lr: float = Field(3e-3, gt=0)
     warmup: float = Field(0.03, ge=0, lt=1, description="share of the steps")
     decay: float = Field(
