@@ -26,12 +26,14 @@ docs: setup
 
 setup: $(STAMP)
 
-# torch first and alone: a loose range would pull several GB of another build.
+# torch first and alone: a loose range would pull several GB of another build. mup, which the tests compare with, alone too:
+# it asks for torchvision and never imports it.
 $(STAMP): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) is missing: install Python 3.11, or name yours: make PYTHON=python3.12" >&2; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps mup
 	touch $(STAMP)
 
 clean:

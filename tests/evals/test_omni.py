@@ -179,7 +179,9 @@ def test_the_whole_suite_writes_its_files(tmp_path, languages, monkeypatch):
         "en": [u for u in self.utterances(split) if u.language == "en"]
     })  # fmt: skip
     told = []
-    result = evaluate_omni(Mute(run), examples=2, progress=lambda done, total: told.append((done, total)))
+    result = evaluate_omni(
+        Mute(run), examples=2, processes=1, progress=lambda done, total: told.append((done, total))
+    )
     stored = run.evaluation("omni")
     assert stored["cells"] == result["cells"] and stored["suite"] == "omni"
     assert set(stored["languages"]) == set(languages) - {"en"}

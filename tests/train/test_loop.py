@@ -13,7 +13,8 @@ import torch
 from tony.errors import TonyError
 from tony.runs.recipe import TrainRecipe
 from tony.train.checkpoint import saved_steps
-from tony.train.loop import Losses, build_optimizer, deferred_interrupt, learning_rate, loss_weights
+from tony.train.loop import Losses, deferred_interrupt, learning_rate, loss_weights
+from tony.train.optimizer import build_optimizer
 
 TIMES = ("seconds", "tokens_per_second")
 
@@ -195,8 +196,10 @@ def test_weight_decay_falls_on_the_matrices_of_the_blocks_only(tiny, tmp_path):
 
 def test_losses_are_sums_by_modality():
     losses = Losses.zero()
-    losses.add(torch.tensor([1.0, 3.0, 5.0]), torch.tensor([0, 0, 2]))
-    losses.add(torch.tensor([2.0]), torch.tensor([0]))
+    first = Losses.of(torch.tensor([1.0, 3.0, 5.0]), torch.tensor([0, 0, 2]))
+    losses.add(first.sums, first.counts)
+    second = Losses.of(torch.tensor([2.0]), torch.tensor([0]))
+    losses.add(second.sums, second.counts)
     assert losses.by_modality == {"text": 2.0, "audio": 5.0} and losses.mean == 11 / 4
 
 

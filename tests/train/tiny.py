@@ -1,13 +1,15 @@
 """A training of seconds: pictures of digits and their words, no sound. Run as a script it trains, or resumes, to the end.
 
-python tiny.py FOLDER [SECONDS]        # SECONDS: sleep so long at every logged step
+python tiny.py FOLDER [SECONDS] [PROCESSES]        # SECONDS: sleep so long at every logged step
 """
 
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from tony.data.digits import WORDS, DigitWorld
 from tony.data.shards import Shard
@@ -16,6 +18,7 @@ from tony.runs import Run, load_recipe
 from tony.tokens.pixels import PixelCodec
 from tony.tokens.text import TextCodec
 from tony.tokens.vocabulary import Vocabulary
+from tony.train.distributed import helped, launched_group
 from tony.train.loop import Trainer
 from tony.train.progress import Silent
 
@@ -51,7 +54,7 @@ def documents(split, n):
         yield Document([ask]).as_role("user", False) + Document([answer]).as_role("assistant", True)
 
 
-def trainer(folder, reporter=None, **train):
+def trainer(folder, reporter=None, group=None, **train):
     """A fresh Trainer on the run below `folder`, made where there is none."""
     run, words = Run.create(recipe(**train), folder), vocabulary()
     shards = []
@@ -59,13 +62,25 @@ def trainer(folder, reporter=None, **train):
         if not (run.data / split / "index.json").is_file():
             Shard.write(run.data / split, [words.encode(d) for d in documents(split, n)], words)
         shards.append(Shard(run.data / split, words.hash))
-    return Trainer(run, words, *shards, reporter or Silent())
+    return Trainer(run, words, *shards, reporter or Silent(), group)
+
+
+def work(folder, pause, group):
+    training = trainer(folder, group=group)
+    training.resume()
+    if group.is_first:
+        print("from", training.step, flush=True)
+    training.fit(on_log=lambda row: time.sleep(pause))
+    training.finish()
+    group.wait()
 
 
 if __name__ == "__main__":
-    pause = float(sys.argv[2]) if len(sys.argv) > 2 else 0.0
-    training = trainer(Path(sys.argv[1]))
-    training.resume()
-    print("from", training.step, flush=True)
-    training.fit(on_log=lambda row: time.sleep(pause))
-    training.finish()
+    folder, pause, processes = (*sys.argv[1:], *"0 1".split()[len(sys.argv) - 2 :])
+    run = partial(work, Path(folder), float(pause))
+    with launched_group(torch.device("cpu")) as launched:
+        if launched.is_first:
+            trainer(Path(folder))  # writes the shards
+        launched.wait()
+        with helped(launched, int(processes), run) as group:
+            run(group)

@@ -42,22 +42,24 @@ CLIP_FPS = 2.0
 HELD_OUT_PICTURES = 5  # every fifth picture, after a seeded shuffle
 AUGMENTED = 24  # variants of each training picture that a person might have drawn instead
 HAND = 12  # pictures of each digit that answers are drawn from
-SPOKEN_SUM_TAKES = 3  # voices that speak each sum of two digits, for each language
+SPOKEN_SUM_TAKES = 4  # voices that speak each sum of two digits, for each language
 PRESET = {language: Voice(language=language, variant="Andy", pitch=45, rate=165) for language in WORDS}
 
 # Examples by kind, in shares. A kind is named as its cell of the any-to-any table. Short kinds are drawn often: an
 # example of text to text costs 12 ids, one that begins with a clip 270, and both show one number once.
 MIXTURE = {
-    "text->text": 0.20, "text->image": 0.10, "text->audio": 0.08,
-    "image->text": 0.11, "image->image": 0.02, "image->audio": 0.04,
-    "audio->text": 0.11, "audio->image": 0.04, "audio->audio": 0.06,
-    "video->text": 0.010, "video->image": 0.004, "video->audio": 0.005, "video->direction": 0.004,
-    "text+text": 0.11, "parts+parts": 0.05, "spoken sum": 0.045, "several": 0.015,
+    "text->text": 0.07, "text->image": 0.05, "text->audio": 0.05,
+    "image->text": 0.08, "image->image": 0.08, "image->audio": 0.05,
+    "audio->text": 0.09, "audio->image": 0.09, "audio->audio": 0.06,
+    "video->text": 0.012, "video->image": 0.018, "video->audio": 0.010, "video->direction": 0.006,
+    "text+text": 0.12, "parts+parts": 0.15, "spoken sum": 0.09, "several": 0.03,
 }  # fmt: skip
-SUM_OUTPUTS = {"text": 0.5, "audio": 0.35, "image": 0.15}
-SUM_INPUTS = {"text": 0.2, "image": 0.38, "audio": 0.38, "video": 0.04}
+SUM_OUTPUTS = {"text": 0.65, "audio": 0.25, "image": 0.10}
+SPOKEN_SUM_OUTPUTS = {"text": 0.45, "audio": 0.5, "image": 0.05}
+SUM_INPUTS = {"text": 0.3, "image": 0.33, "audio": 0.33, "video": 0.04}
 WIDE = 0.2  # share of training's spoken and written numbers that go up to 18
 ENGLISH = 0.4  # share of English among the languages
+ENGLISH_SUMS = 0.5  # share of shown and spoken sums that are English whatever was drawn
 
 
 @dataclass(frozen=True)
@@ -344,9 +346,11 @@ class DigitWorld:
             if kind == "text->text" and rng.random() < 0.9:
                 asked = self._language(rng)  # a word in its own language teaches little
             return self.show(source, [want], spoken, asked, split, rng)
-        sum_want = [_pick(rng, SUM_OUTPUTS)]
+        if kind != "text+text" and "en" in self.recipe.languages and rng.random() < ENGLISH_SUMS:
+            spoken = asked = "en"
         if kind == "spoken sum":
-            return self.spoken_sum(sum_want, spoken, asked, split, rng)
+            return self.spoken_sum([_pick(rng, SPOKEN_SUM_OUTPUTS)], spoken, asked, split, rng)
+        sum_want = [_pick(rng, SUM_OUTPUTS)]
         if kind == "text+text":
             return self.add(("text", "text"), ["text"], spoken, asked, split, rng)
         # A clip is long: one of the two at most.
@@ -375,7 +379,7 @@ class DigitWorld:
         return [image for bank in self._drawn.values() for image in bank]
 
     def sounds(self) -> list[Audio]:
-        """Words in training voices, the preset voices as often as all others of a language together, and sums."""
+        """Words in training voices, each word of the preset voice for every three of others, and sums."""
         words = [u.audio for u in self.utterances("train")]
         sums = [u.audio for bank in self._sums["train"].values() for u in bank]
-        return words + sums + list(self._preset.values()) * 4
+        return words + sums + list(self._preset.values()) * max(1, self.recipe.voices // 3)

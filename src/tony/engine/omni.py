@@ -17,7 +17,7 @@ from tony.model.machine import choose_device, prepare_threads
 from tony.model.weights import load_model
 from tony.runs import Run
 from tony.runs.recipe import Recipe, Sampling
-from tony.tokens.vocabulary import Vocabulary
+from tony.tokens.vocabulary import Vocabulary, payload_key
 
 BATCH = 256  # requests that are answered together
 
@@ -72,12 +72,12 @@ class Omni:
     def num_parameters(self) -> int:
         return self.engine.model.num_parameters
 
-    def prompt(self, document: Document) -> np.ndarray:
-        """The ids that ask for a reply to `document`; parts without a role are the user's."""
+    def prompt(self, document: Document, memo: dict[int, np.ndarray] | None = None) -> np.ndarray:
+        """The ids that ask for a reply to `document`; parts without a role are the user's. `memo`: see Vocabulary."""
         parts = [part if part.role else replace(part, role="user") for part in document]
         if not parts:
             raise TonyError("the request is empty: give at least one part")
-        ids = self.vocabulary.encode(Document(parts)).ids
+        ids = self.vocabulary.encode(Document(parts), memo).ids
         ids[-1] = self.vocabulary.control("assistant")  # in the place of stop
         return ids
 
@@ -103,8 +103,9 @@ class Omni:
         sampling: Mapping[str, Sampling] | None = None,
     ) -> list[Document]:  # fmt: skip
         """The replies to many documents, computed together; the i-th has random stream `seed + i`."""
+        memo = {payload_key(part): ids for part, ids in self.vocabulary.encode_media(documents, {})}
         requests = [
-            Request(self.prompt(document), tuple(want), seed + i)
+            Request(self.prompt(document, memo), tuple(want), seed + i)
             for i, (document, want) in enumerate(zip(documents, wants, strict=True))
         ]
         written: list[list[int]] = [[] for _ in requests]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from tony.atomic import replacing, write_json
 from tony.data.digits import WORDS, DigitWorld, Example
 from tony.engine import Omni
 from tony.errors import TonyError
+from tony.evals.answers import answers_of
 from tony.evals.judges import Heard, ImageJudge, SoundJudge, digits_of
 from tony.evals.task import Result
 from tony.media import Document, Image, Text, Video
@@ -111,8 +112,11 @@ def evaluate_omni(
     examples: int = EXAMPLES,
     seed: int = SUITE_SEED,
     progress: Callable[[int, int], None] | None = None,
+    processes: int | None = None,
 ) -> dict[str, Any]:
     """The any-to-any table of `omni`, written to evals/omni.json of its run, with samples and timings beside.
+
+    `processes` answer (default: one a core).
 
     Raises:
         TonyError: the model was not trained on the digit world.
@@ -129,15 +133,17 @@ def evaluate_omni(
     cells = [cell for language in world.recipe.languages for cell in cells_of(language)]
     if len(world.recipe.languages) == 1:  # there is nothing to translate from
         cells = [cell for cell in cells if cell.name != "text->text"]
-    for number, cell in enumerate(cells):
-        rng = np.random.default_rng([seed, number])
-        asked = [cell.make(world, rng) for _ in range(examples)]
-        replies = omni.replies(
-            [e.prompt for e in asked], [e.want for e in asked], seed=seed + number * examples
-        )
-        verdicts += judge(cell, asked, replies, image_judge, sound_judge)
-        if progress:
-            progress(number + 1, len(cells))
+
+    def questions() -> Iterator[tuple[list[Example], int]]:
+        for number, cell in enumerate(cells):
+            rng = np.random.default_rng([seed, number])
+            yield [cell.make(world, rng) for _ in range(examples)], seed + number * examples
+
+    with answers_of(omni, processes) as answers:
+        for cell, (asked, replies) in zip(cells, answers.each(questions()), strict=True):
+            verdicts += judge(cell, asked, replies, image_judge, sound_judge)
+            if progress:
+                progress(len(verdicts) // examples, len(cells))
     result = summarise(verdicts, image_judge, sound_judge)
     result["settings"] = {"examples": examples, "seed": seed, "sampling": omni.recipe.sampling.model_dump()}
     if omni.run is not None:

@@ -11,11 +11,12 @@ import torch
 from tony.errors import TonyError
 
 
-def prepare_threads() -> None:
-    """Use as many threads as this process may use cores. Spin settings are made before torch loads (tony.cli)."""
+def prepare_threads(processes: int = 1) -> None:
+    """Use as many threads as this process may use cores, divided among `processes`. Spin settings are made before torch loads (tony.cli)."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if torch.get_num_threads() != cores:
-        torch.set_num_threads(cores)
+    threads = max(1, cores // processes)
+    if torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
 
 
 def choose_device(wish: str) -> torch.device:

@@ -34,7 +34,8 @@ class Segments:
 
     Attributes:
         positions: int64 (N,), the position of each token within its own document.
-        gather: int64 (sum of n * L,), the flat position that each slot of the buckets holds (padding repeats a position).
+        gather: int64 (S,), the flat position that each slot of the buckets holds (padding repeats a position); S is the
+            sum of n * L.
         restore: int64 (N,), the slot in which each flat position is found again.
         buckets: the buckets, in the order of their slots.
     """
@@ -85,25 +86,44 @@ class Segments:
             self.positions.to(device), self.gather.to(device), self.restore.to(device), self.buckets
         )
 
+    def rows(self, heads: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """`gather` and `restore` for rows of heads: (S * heads,) and (N * heads,).
 
-class Rearrange(torch.autograd.Function):
-    """Rows of `x` picked by `forward_index`; the gradient picks rows back by `backward_index`.
+        On the side of the batch row `position * heads + head`, in the buckets heads come first: (bucket, head, n, L). So
+        that one pick of rows arranges positions and heads at once, and every bucket is contiguous.
+        """
+        head = torch.arange(heads, device=self.gather.device)
+        gathers, starts, sizes = [], [], []
+        for bucket in self.buckets:
+            slots = bucket.count * bucket.length
+            positions = self.gather[bucket.offset : bucket.offset + slots]
+            gathers.append((positions * heads + head[:, None]).reshape(-1))
+            starts.append(bucket.offset)
+            sizes.append(slots)
+        start = torch.tensor(starts, device=head.device)
+        of = torch.searchsorted(start, self.restore, right=True) - 1
+        size = torch.tensor(sizes, device=head.device)[of]
+        start = start[of]
+        restore = (start * heads + self.restore - start)[:, None] + size[:, None] * head
+        return torch.cat(gathers), restore.reshape(-1)
+
+
+class Gather(torch.autograd.Function):
+    """Rows of `x` in the order of the buckets; the gradient picks rows back.
 
     Picking is a permutation up to padding, so its transpose is another pick. That is several times faster on a CPU
     than the scatter-add that indexing would record.
     """
 
     @staticmethod
-    def forward(
-        ctx, x: torch.Tensor, forward_index: torch.Tensor, backward_index: torch.Tensor
-    ) -> torch.Tensor:
-        ctx.save_for_backward(backward_index)
-        return x.index_select(0, forward_index)
+    def forward(ctx, x: torch.Tensor, gather: torch.Tensor, restore: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(restore)
+        return x.index_select(0, gather)
 
     @staticmethod
     def backward(ctx, grad: torch.Tensor):
-        (backward_index,) = ctx.saved_tensors
-        return grad.index_select(0, backward_index), None, None
+        (restore,) = ctx.saved_tensors
+        return grad.index_select(0, restore), None, None
 
 
 class Restore(torch.autograd.Function):
@@ -118,6 +138,4 @@ class Restore(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad: torch.Tensor):
         (restore,) = ctx.saved_tensors
-        out = grad.new_zeros(ctx.num_slots, *grad.shape[1:])
-        out[restore] = grad
-        return out, None
+        return grad.new_zeros(ctx.num_slots, *grad.shape[1:]).index_copy_(0, restore, grad), None

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tony.model.cache import Cache
-from tony.model.segments import Rearrange, Restore, Segments
+from tony.model.segments import Gather, Restore, Segments
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,22 +121,27 @@ class Attention(nn.Module):
             q, k = self.q_norm(q), self.k_norm(k)
         return torch.cat((rotate(q, cos, sin).to(v.dtype), rotate(k, cos, sin).to(v.dtype), v), dim=-2)
 
-    def mix(self, qkv: Tensor, segments: Segments, biases: dict) -> Tensor:
-        """qkv (N, H + 2K, E) of packed documents -> (N, H * E); a position sees its own document's past only."""
-        slots = Rearrange.apply(qkv, segments.gather, segments.restore)
+    def mix(self, qkv: Tensor, segments: Segments, shared: dict) -> Tensor:
+        """qkv (N, H + 2K, E) of packed documents -> (N, H * E); a position sees its own document's past only.
+
+        `shared` keeps what all layers of a forward pass need of `segments`.
+        """
+        heads, kv_heads, dim = self.heads, self.kv_heads, self.head_dim
+        if "rows" not in shared:
+            shared["rows"] = segments.rows(heads + 2 * kv_heads), segments.rows(heads)[1]
+        (gather, back), restore = shared["rows"]
+        sizes = [b.count * b.length * h for b in segments.buckets for h in (heads, kv_heads, kv_heads)]
+        parts = iter(Gather.apply(qkv.view(-1, dim), gather, back).split(sizes))
         outputs = []
         for bucket in segments.buckets:
-            part = slots[bucket.offset : bucket.offset + bucket.count * bucket.length]
-            part = part.view(bucket.count, bucket.length, -1, self.head_dim).transpose(
-                1, 2
-            )  # (n, H + 2K, L, E)
-            q, k, v = part.split((self.heads, self.kv_heads, self.kv_heads), dim=1)
+            q, k, v = (
+                next(parts).view(-1, bucket.count, bucket.length, dim) for _ in range(3)
+            )  # (heads, n, L, E)
             key = (bucket.length, self.window)
-            if key not in biases:
-                biases[key] = causal_bias(*key, like=q)
-            mixed = attend(q, k, v, biases[key])  # (n, H, L, E)
-            outputs.append(mixed.transpose(1, 2).reshape(bucket.count * bucket.length, -1))
-        return Restore.apply(torch.cat(outputs), segments.restore)
+            if key not in shared:
+                shared[key] = causal_bias(*key, like=q)
+            outputs.append(attend(q, k, v, shared[key]).reshape(-1, dim))
+        return Restore.apply(torch.cat(outputs), restore).view(-1, heads * dim)
 
     def step(self, qkv: Tensor, cache: Cache, bias: Tensor) -> Tensor:
         """qkv (B, T, H + 2K, E) that follows what `cache` holds -> (B, T, H * E); keys and values are appended."""
@@ -144,7 +149,8 @@ class Attention(nn.Module):
         keys, values = cache.write(self.layer, k, v)  # (B, K, S, E)
         if cache.is_empty:
             # A first prompt sees nothing but itself: no need to read back what was just written.
-            mixed = attend(q, k, v, causal_bias(qkv.shape[1], self.window, like=q))
+            bias = causal_bias(qkv.shape[1], self.window, like=q)
+            mixed = attend(*(t.transpose(0, 1) for t in (q, k, v)), bias).transpose(0, 1)
         else:
             if self.window is not None:
                 bias = cache.banded(bias, self.window)
@@ -159,22 +165,20 @@ def attend_fused(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
-    """softmax(q k^T E^-0.5 + bias) v for q (n, H, T, E), k and v (n, K, S, E), bias (T, S).
+    """softmax(q k^T E^-0.5 + bias) v for q (H, n, T, E), k and v (K, n, S, E), bias (T, S): heads come first.
 
     On a CPU plain products in bfloat16 take a quarter of the time of torch's fused kernel at these lengths
     (benchmarks/train_speed.py); a GPU uses the fused kernel.
     """
-    n, heads, queries, dim = q.shape
-    groups = heads // k.shape[1]
     if q.is_cuda:
-        return attend_fused(q, k, v, bias)
+        return attend_fused(*(t.transpose(0, 1) for t in (q, k, v)), bias).transpose(0, 1)
+    groups = q.shape[0] // k.shape[0]
     if groups > 1:
-        k, v = k.repeat_interleave(groups, dim=1), v.repeat_interleave(groups, dim=1)
-    keys = k.shape[2]
-    q3, k3, v3 = (t.reshape(n * heads, -1, dim) for t in (q, k, v))
-    bias = bias.expand(n * heads, queries, keys)
-    scores = torch.baddbmm(bias.to(q.dtype), q3, k3.transpose(1, 2), alpha=dim**-0.5)
-    return torch.bmm(scores.softmax(-1).to(v3.dtype), v3).view(n, heads, queries, dim)
+        k, v = k.repeat_interleave(groups, dim=0), v.repeat_interleave(groups, dim=0)
+    q3, k3, v3 = (t.flatten(0, 1) for t in (q, k, v))
+    bias = bias.to(q.dtype).expand(len(q3), -1, -1)
+    scores = torch.baddbmm(bias, q3, k3.transpose(1, 2), alpha=q.shape[-1] ** -0.5)
+    return torch.bmm(scores.softmax(-1).to(v3.dtype), v3).view_as(q)
 
 
 class GatedMLP(nn.Module):

@@ -139,10 +139,18 @@ class TrainRecipe(_Section):
     )
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     compile: bool = False
+    processes: Positive = Field(1, description="processes that share each batch on a machine without a GPU")
     log_every: Positive = 10
     checkpoint_every: Positive = 200
     evaluate_every: Positive = 200
     device: str = "auto"
+
+
+class MupRecipe(_Section):
+    """muP: `train.lr`, `weight_decay` and `clip` are those of this width (and depth), and the model's follow from them."""
+
+    base_width: Positive
+    base_depth: Positive | None = Field(None, description="None = hyperparameters are not carried over depth")
 
 
 class Sampling(_Section):
@@ -168,12 +176,17 @@ class Recipe(_Section):
     vocabulary: VocabularyRecipe = VocabularyRecipe()
     model: ModelRecipe = ModelRecipe()
     train: TrainRecipe = TrainRecipe()
+    mup: MupRecipe | None = Field(None, description="None = the standard parametrisation")
     sampling: SamplingRecipe = SamplingRecipe()
 
     @property
     def hash(self) -> str:
-        """Twelve hexadecimal digits that change when any value of the recipe does."""
-        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        """Twelve hexadecimal digits that change when any value of the recipe does.
+
+        A section that is absent counts as nothing, so that recipes from before there was such a section keep theirs.
+        """
+        sections = {key: value for key, value in self.model_dump(mode="json").items() if value is not None}
+        canonical = json.dumps(sections, sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
     def to_toml(self) -> str:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -167,6 +167,24 @@ class Vocabulary:
                 )
         known = ", ".join(self.modalities)
         raise TonyError(f"this model knows no {part.modality}: it was trained on {known}")
+
+    def encode_media(
+        self, documents: Iterable[Document], memo: Mapping[int, np.ndarray]
+    ) -> Iterator[tuple[Audio | Image, np.ndarray]]:
+        """The sounds and pictures of `documents` that `memo` does not hold, each once, with its ids.
+
+        Sounds are encoded together, which takes a fraction of the time of one by one.
+        """
+        media = (part for document in documents for part in document if isinstance(part, (Audio, Image)))
+        fresh = {key: part for part in media if (key := payload_key(part)) not in memo}
+        sounds = [part for part in fresh.values() if isinstance(part, Audio)]
+        if sounds and self.sound is not None:
+            start = self.ranges["audio"].start
+            for part, ids in zip(sounds, self.sound.encode_many(sounds), strict=True):
+                yield part, np.asarray(ids) + start
+        for part in fresh.values():
+            if isinstance(part, Image) and self.image is not None:
+                yield part, self.encode_part(part)
 
     def decode_part(self, modality: str, ids: Sequence[int] | np.ndarray) -> Part:
         """The part of `ids`, given without marks."""

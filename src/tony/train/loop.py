@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tony.data.batches import Batch, Batches
+from tony.data.batches import Batches
 from tony.data.shards import Shard
 from tony.errors import TonyError
 from tony.model import Segments, Transformer, TransformerConfig
@@ -23,7 +23,9 @@ from tony.runs import Run
 from tony.runs.recipe import TrainRecipe
 from tony.tokens.vocabulary import MODALITIES, Vocabulary
 from tony.train.checkpoint import load_checkpoint, save_checkpoint, saved_steps
+from tony.train.distributed import Group
 from tony.train.loss import weighted_nats
+from tony.train.optimizer import build_optimizer, clip_gradients, plan_for, set_learning_rate
 from tony.train.progress import Reporter
 
 
@@ -32,18 +34,6 @@ def learning_rate(recipe: TrainRecipe, step: int, steps: int) -> float:
     warmup = max(1, round(recipe.warmup * steps))
     decay = max(1, round(recipe.decay * steps))
     return recipe.lr * min(1.0, (step + 1) / warmup, (steps - step) / decay)
-
-
-def build_optimizer(model: torch.nn.Module, recipe: TrainRecipe) -> torch.optim.AdamW:
-    """AdamW with weight decay on the matrices of the blocks, and none on embeddings, readout and gains."""
-    decayed, others = [], []
-    for name, parameter in model.named_parameters():
-        (decayed if parameter.dim() == 2 and name.startswith("blocks.") else others).append(parameter)
-    groups = [
-        {"params": decayed, "weight_decay": recipe.weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=recipe.lr, betas=(recipe.beta1, recipe.beta2), eps=1e-10, fused=True)
 
 
 def loss_weights(shares: dict[str, float], shard: Shard, vocabulary: Vocabulary) -> Tensor:
@@ -112,11 +102,16 @@ class Losses:
     def zero(cls) -> Losses:
         return cls(np.zeros(len(MODALITIES)), np.zeros(len(MODALITIES)))
 
-    def add(self, nats: Tensor, kinds: Tensor) -> None:
-        """Count losses (n,) of ids of modalities (n,)."""
+    @classmethod
+    def of(cls, nats: Tensor, kinds: Tensor) -> Losses:
+        """Of losses (n,) of ids of modalities (n,)."""
         n = len(MODALITIES)
-        self.sums += torch.bincount(kinds, nats.double(), minlength=n).cpu().numpy()
-        self.counts += torch.bincount(kinds, minlength=n).cpu().numpy()
+        sums = torch.bincount(kinds, nats.double(), minlength=n).cpu().numpy()
+        return cls(sums, torch.bincount(kinds, minlength=n).double().cpu().numpy())
+
+    def add(self, sums: np.ndarray, counts: np.ndarray) -> None:
+        self.sums = self.sums + sums
+        self.counts = self.counts + counts
 
     @property
     def by_modality(self) -> dict[str, float]:
@@ -130,24 +125,37 @@ class Losses:
 
 
 class Trainer:
-    """One model, its optimiser and its batches; `step` is how many steps are behind it."""
+    """One model, its optimiser and its batches; `step` is how many steps are behind it.
+
+    With more than one process in `group`, each works on its share of every batch's windows, and the first one writes.
+    """
 
     def __init__(
-        self, run: Run, vocabulary: Vocabulary, train: Shard, heldout: Shard, reporter: Reporter
-    ) -> None:
+        self, run: Run, vocabulary: Vocabulary, train: Shard, heldout: Shard, reporter: Reporter,
+        group: Group | None = None,
+    ) -> None:  # fmt: skip
         recipe = run.recipe
         self.run, self.recipe, self.vocabulary, self.reporter = run, recipe.train, vocabulary, reporter
-        prepare_threads()
+        self.group = group = group or Group()
+        prepare_threads(group.size)
         self.device = choose_device(recipe.train.device)
         self.precision = choose_precision(recipe.train.precision, self.device)
         config = TransformerConfig.from_recipe(recipe.model, vocabulary.size)
         self.model = Transformer(config)
         self.model.reset(torch.Generator().manual_seed(recipe.seed))
+        self.plan = plan_for(recipe.model, recipe.mup, vocabulary.size) if recipe.mup else None
+        if self.plan is not None:
+            self.plan.init_(self.model)
         self.model.to(self.device)
         if recipe.train.compile:
             self._compile()
-        self.optimizer = build_optimizer(self.model, recipe.train)
+        self.optimizer = build_optimizer(self.model, recipe.train, self.plan)
         self.batches = Batches(train, config.context, recipe.train.batch_tokens, recipe.seed)
+        if self.batches.windows_per_batch < group.size:
+            raise TonyError(
+                f"train.batch_tokens={recipe.train.batch_tokens} is {self.batches.windows_per_batch} windows of "
+                f"{config.context}, too few for {group.size} processes: raise it, or lower train.processes"
+            )
         self.heldout = Batches(heldout, config.context, recipe.train.batch_tokens, recipe.seed)
         self.weights = loss_weights(recipe.train.loss_shares, train, vocabulary).to(self.device)
         self.loss_shares = _loss_shares(self.weights.cpu(), train, vocabulary)
@@ -166,49 +174,57 @@ class Trainer:
                 "torch.compile needs a C++ compiler, and none was found: training goes on without it"
             )
 
-    def loss(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """The loss (), and of each counted id its nats (n,) and its modality (n,)."""
-        segments = Segments.from_lengths(batch.lengths, self.batches.context).to(self.device)
+    def loss(self, windows: list[int], batches: Batches) -> tuple[Tensor, Tensor, Losses]:
+        """The loss () of this process's share of `windows`, the sum () of its weights, and its sums by modality."""
+        batch = batches.assemble(windows[self.group.rank :: self.group.size])
+        segments = Segments.from_lengths(batch.lengths, batches.context).to(self.device)
         targets = batch.targets.to(self.device)
         with autocast(self.device, self.precision):
             states = self.model.trunk(batch.ids.to(self.device), segments)
             logits = self.model.readout(states.index_select(0, batch.places.to(self.device)))
-        loss, nats = weighted_nats(logits, targets, self.weights[targets], self.recipe.z_loss)
-        return loss, nats, self.kinds[targets]
+        weights = self.weights[targets]
+        loss, nats = weighted_nats(logits, targets, weights, self.recipe.z_loss)
+        return loss, weights.sum(), Losses.of(nats, self.kinds[targets])
 
-    def update(self) -> tuple[float, float]:
-        """One optimiser step on batch `self.step`; the learning rate and the gradient norm come back."""
-        loss, nats, kinds = self.loss(self.batches[self.step])
+    def update(self, stop: Callable[[], bool] = bool) -> tuple[float, float, bool]:
+        """One optimiser step on batch `self.step`: the learning rate, the gradient norm, whether any process says `stop`."""
+        loss, weight, losses = self.loss(self.batches.windows(self.step), self.batches)
         loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip)
+        figures = torch.tensor([float(stop()), *losses.sums, *losses.counts], dtype=torch.float64)
+        self.group.mean_gradients(list(self.model.parameters()), float(weight), figures)
+        norm = clip_gradients(self.model, self.recipe.clip, self.plan)
         lr = learning_rate(self.recipe, self.step, self.steps)
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
+        set_learning_rate(self.optimizer, lr)
         if torch.isfinite(norm):
             self.optimizer.step()
         else:
             self.skipped += 1
         self.optimizer.zero_grad(set_to_none=True)
-        self.losses.add(nats, kinds)
+        self.losses.add(*np.split(figures[1:].numpy(), 2))
         self.step += 1
-        return lr, float(norm)
+        return lr, float(norm), bool(figures[0])
 
     @torch.no_grad()
     def evaluate(self, most_batches: int = 8) -> dict[str, float]:
         """Held-out loss in nats per counted id, by modality."""
         losses = Losses.zero()
         per_batch = self.heldout.windows_per_batch
-        windows = range(min(len(self.heldout.packing), most_batches * per_batch))
+        windows = list(range(min(len(self.heldout.packing), most_batches * per_batch)))
         for first in range(0, len(windows), per_batch):
-            _, nats, kinds = self.loss(self.heldout.assemble(list(windows[first : first + per_batch])))
-            losses.add(nats, kinds)
-        return losses.by_modality
+            part = windows[first : first + per_batch]
+            if len(part[self.group.rank :: self.group.size]):
+                _, _, own = self.loss(part, self.heldout)
+                losses.add(own.sums, own.counts)
+        figures = torch.tensor(np.concatenate([losses.sums, losses.counts]))
+        self.group.sum(figures)
+        return Losses(*np.split(figures.numpy(), 2)).by_modality
 
     def resume(self) -> bool:
         """Go to the last checkpoint, if there is one."""
         steps = saved_steps(self.run.checkpoints)
         if not steps:
-            self.run.truncate_metrics(0)  # of a run that was killed before its first checkpoint
+            if self.group.is_first:
+                self.run.truncate_metrics(0)  # of a run that was killed before its first checkpoint
             return False
         extra = load_checkpoint(self.run.checkpoints, steps[-1], self.model, self.optimizer)
         if extra["vocabulary"] != self.vocabulary.hash:
@@ -217,10 +233,14 @@ class Trainer:
             )
         self.step, self.seconds, self.skipped = steps[-1], extra["seconds"], extra["skipped"]
         self.losses = Losses(np.array(extra["losses"][0]), np.array(extra["losses"][1]))
-        self.run.truncate_metrics(self.step)
+        if self.group.is_first:
+            self.run.truncate_metrics(self.step)
         return True
 
     def save(self) -> None:
+        """Write a checkpoint, if this is the process that writes."""
+        if not self.group.is_first:
+            return
         extra = {
             "vocabulary": self.vocabulary.hash,
             "seconds": self.seconds,
@@ -240,8 +260,9 @@ class Trainer:
         self.reporter.begin("training", self.steps, self.step)
         since, last_step = time.perf_counter(), self.step
         with deferred_interrupt() as interrupted:
-            while self.step < end and not interrupted():
-                lr, norm = self.update()
+            stop = False
+            while self.step < end and not stop:
+                lr, norm, stop = self.update(stop=interrupted)
                 is_last = self.step == self.steps  # a stop at `until` leaves no mark in what is logged
                 if self.step % self.recipe.log_every == 0 or is_last:
                     elapsed = time.perf_counter() - since
@@ -254,7 +275,8 @@ class Trainer:
                     }  # fmt: skip
                     if self.step % self.recipe.evaluate_every == 0 or is_last:
                         row["heldout_by_modality"] = self.evaluate()
-                    self.run.log(row)
+                    if self.group.is_first:
+                        self.run.log(row)
                     if on_log:
                         on_log(row)
                     self.reporter.advance(
@@ -264,9 +286,10 @@ class Trainer:
                 if self.step % self.recipe.checkpoint_every == 0 and not is_last:
                     self.save()
             self.save()
-            if interrupted() and self.step < end:
+            if stop and self.step < end:
                 raise KeyboardInterrupt
 
     def finish(self) -> None:
-        """Write the finished model in exchange form."""
-        save_model(self.run.model, self.model)
+        """Write the finished model in exchange form, if this is the process that writes."""
+        if self.group.is_first:
+            save_model(self.run.model, self.model)

@@ -15,7 +15,7 @@ from tony.data.fit import fit
 from tony.data.shards import Shard
 from tony.data.sources import Source, open_source
 from tony.errors import TonyError
-from tony.media import Audio, Document, Image
+from tony.media import Audio, Document
 from tony.runs import Run
 from tony.runs.recipe import ImageCodecRecipe, Recipe, SoundCodecRecipe
 from tony.tokens.pixels import PixelCodec
@@ -122,7 +122,7 @@ def encode_documents(
     while group := list(islice(iterator, ENCODED_TOGETHER)):
         if kept > KEPT_BYTES:
             memo, keep, kept = {}, [], 0
-        for part, ids in _encode_once(group, vocabulary, memo):
+        for part, ids in vocabulary.encode_media(group, memo):
             memo[payload_key(part)] = ids
             keep.append(part)
             kept += (part.samples if isinstance(part, Audio) else part.pixels).nbytes
@@ -136,24 +136,3 @@ def encode_documents(
         reporter.say(
             f"{shortened} of {done} documents are longer than model.context={context} ids and were shortened"
         )
-
-
-def _encode_once(
-    documents: list[Document], vocabulary: Vocabulary, memo: dict[int, np.ndarray]
-) -> Iterator[tuple[Audio | Image, np.ndarray]]:
-    """The sounds and pictures that `memo` does not hold yet, with their ids; sounds are encoded together."""
-    fresh = {
-        payload_key(part): part
-        for document in documents
-        for part in document
-        if isinstance(part, (Audio, Image))
-    }
-    parts = [part for key, part in fresh.items() if key not in memo]
-    sounds = [part for part in parts if isinstance(part, Audio) and vocabulary.sound is not None]
-    if sounds:
-        start = vocabulary.ranges["audio"].start
-        for part, ids in zip(sounds, vocabulary.sound.encode_many(sounds), strict=True):
-            yield part, np.asarray(ids) + start
-    for part in parts:
-        if isinstance(part, Image) and vocabulary.image is not None:
-            yield part, vocabulary.encode_part(part)

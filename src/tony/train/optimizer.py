@@ -1,0 +1,83 @@
+"""How a recipe's transformer is optimised: as it stands, or by a muP plan relative to the recipe's base."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from tony.errors import TonyError
+from tony.model import Transformer, TransformerConfig
+from tony.mup import Depth, Plan
+from tony.runs.recipe import ModelRecipe, MupRecipe, TrainRecipe
+
+EPS = 1e-10
+RESIDUAL_WRITES = ("blocks.*.attention.out", "blocks.*.mlp.down")
+
+
+def model_at_width(model: ModelRecipe, width: int) -> ModelRecipe:
+    """The recipe's model at another width: as many heads a width, head_dim, depth and context as they are.
+
+    Raises:
+        TonyError: `hidden` or `kv_heads` are no whole numbers there, or `width` is no multiple of head_dim.
+    """
+    changed = {"width": width}
+    for name in ("hidden", "kv_heads"):
+        value = getattr(model, name)
+        if value is None:
+            continue
+        if value * width % model.width:
+            raise TonyError(
+                f"model.{name}={value} is no whole number at the base width {width}: choose one that divides, or leave it out"
+            )
+        changed[name] = value * width // model.width
+    if width % model.head_dim:
+        raise TonyError(
+            f"mup.base_width={width} is no multiple of model.head_dim={model.head_dim}: widths grow by whole heads"
+        )
+    return model.model_copy(update=changed)
+
+
+def plan_for(model: ModelRecipe, mup: MupRecipe, vocabulary: int) -> Plan:
+    """The plan of a recipe's transformer, relative to the same one at the base's width and depth."""
+
+    def shapes(width: int) -> Transformer:
+        with torch.device("meta"):
+            return Transformer(TransformerConfig.from_recipe(model_at_width(model, width), vocabulary))
+
+    depth = None
+    if mup.base_depth is not None:
+        # Transformer.reset divides what writes to the residual stream by sqrt(2 depth).
+        ratio = model.depth / mup.base_depth
+        depth = Depth(ratio=ratio, writes=RESIDUAL_WRITES, blocks="blocks.*", init="inverse_sqrt")
+    return Plan(shapes(mup.base_width), shapes(2 * mup.base_width), shapes(model.width), depth=depth)
+
+
+def build_optimizer(
+    model: torch.nn.Module, recipe: TrainRecipe, plan: Plan | None = None
+) -> torch.optim.AdamW:
+    """AdamW with weight decay on the matrices of the blocks, and none on embeddings, readout and gains."""
+    if plan is not None:
+        decay = {"*norm*": 0.0, "blocks.*": recipe.weight_decay, "*": 0.0}
+        groups = plan.groups(model, lr=recipe.lr, weight_decay=decay, eps=EPS)
+    else:
+        decayed, others = [], []
+        for name, parameter in model.named_parameters():
+            (decayed if parameter.dim() == 2 and name.startswith("blocks.") else others).append(parameter)
+        groups = [
+            {"params": decayed, "weight_decay": recipe.weight_decay},
+            {"params": others, "weight_decay": 0.0},
+        ]
+    return torch.optim.AdamW(groups, lr=recipe.lr, betas=(recipe.beta1, recipe.beta2), eps=EPS, fused=True)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Give every group `lr` times its factor."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr * group.get("lr_factor", 1.0)
+
+
+def clip_gradients(model: torch.nn.Module, most: float, plan: Plan | None = None) -> Tensor:
+    """Clip by the global norm, which a plan weighs so that it does not grow with width; the norm comes back."""
+    if plan is not None:
+        return plan.clip_grad_norm_(model, most)
+    return torch.nn.utils.clip_grad_norm_(model.parameters(), most)
