@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from decimal import Decimal
 
 RELATIVE, ABSOLUTE = 1e-5, 1e-8  # numpy.allclose's, which APPS uses
 
@@ -29,10 +30,10 @@ def _words_match(left: str, right: str) -> bool:
 
 
 def _numbers_match(left: str, right: str) -> bool:
-    """Integers must be the same; only where the expected number has a point or an exponent is close enough enough."""
+    """An expected integer must be met exactly (3.0 meets 3); where it has a point or an exponent, close is enough."""
     try:
-        if right.lstrip("+-").isdigit() and left.lstrip("+-").isdigit():
-            return int(left) == int(right)
+        if right.lstrip("+-").isdecimal():
+            return Decimal(left) == int(right)
         return math.isclose(float(left), float(right), rel_tol=RELATIVE, abs_tol=ABSOLUTE)
-    except ValueError:
+    except (ArithmeticError, ValueError):
         return False

@@ -34,6 +34,7 @@ class _Conversation:
         self._channel = channel
         self._report = report
         self._is_loaded = False
+        self.has_heard = False  # from here on an error may be the program's doing
         self.calls = 0
         self.raised: Exception | None = None  # what the program's last call raised
         self.fault: tuple[Ending, str] | None = None
@@ -46,7 +47,7 @@ class _Conversation:
             request = encode(("call", nonce, positional, named))
         except BadValue as error:
             # A type that cannot cross never came from the program (what it sends can be sent back); a size may have.
-            is_ours = self.calls == 0 or isinstance(error, Unsendable)
+            is_ours = self.calls == 0 or isinstance(error, Unsendable)  # loading says nothing about arguments
             self._stop(Ending.JUDGE_ERROR if is_ours else Ending.PROTOCOL, f"a test's arguments: {error}")
         self.calls += 1
         return self._answer(nonce, request)
@@ -90,10 +91,11 @@ class _Conversation:
         """The next message; its shape has been checked."""
         try:
             frame = read_frame(self._channel)
-            if self.calls == 1:
-                os.write(self._report, ANSWERED)
             if frame is None:
                 self._stop(Ending.PROTOCOL, SILENT)
+            if not self.has_heard:  # said before the bytes are looked at: they may kill this process
+                self.has_heard = True
+                os.write(self._report, ANSWERED)
             message = decode(frame)
         except BadValue as error:
             self._stop(Ending.PROTOCOL, f"the program sent {error}")
@@ -139,7 +141,8 @@ def run(task: dict[str, Any], channel: int, report: int) -> None:
     """Judge the program at the other end of `channel`; the verdict goes to `report` as one line of JSON."""
     judge = _judge_script if task["profile"] == "stdio" else _judge_function
     ending, detail, calls = judge(task, channel, report)
-    line = json.dumps({"ending": ending, "detail": detail[:_DETAIL], "calls": calls})
+    shown = "".join(c if c.isprintable() else "?" for c in detail[:_DETAIL])  # no escape codes for a terminal
+    line = json.dumps({"ending": ending, "detail": shown, "calls": calls})
     os.write(report, line.encode("ascii") + b"\n")
 
 
@@ -164,7 +167,7 @@ def _judge_function(task: dict[str, Any], channel: int, report: int) -> tuple[En
 def _blame(error: BaseException, talk: _Conversation) -> tuple[Ending, str]:
     """Whose fault an error in the tests is: the program's, once it has been asked anything."""
     detail = _line(type(error).__name__, str(error)[:_DETAIL])
-    if talk.calls == 0:
+    if not talk.has_heard:
         return Ending.JUDGE_ERROR, f"the tests: {detail}"
     if error is talk.raised:
         is_memory = isinstance(error, MemoryError)

@@ -5,8 +5,8 @@ catch, fake or survive: that is how `denied call` is known. What a well-meaning 
 (asking a terminal's settings, starting a thread through clone3 before clone) answers with an error number first.
 
 The list is short on purpose. Reading and writing are allowed, but only on descriptors that are open; opening is allowed,
-but Landlock decides of what. There is no call on it that names another process, makes one, or makes a socket: `prlimit64`
-only reads and only of the caller, `fcntl` cannot say who receives a descriptor's signals (F_SETOWN with F_SETSIG would
+but Landlock decides of what. There is no call on it that signals or changes another process, makes one, or makes a socket:
+`prlimit64` only reads and only of the caller, `fcntl` cannot say who receives a descriptor's signals (F_SETOWN with F_SETSIG would
 let a program signal others of its user).
 """
 
@@ -34,7 +34,7 @@ ALLOWED = {
     "nanosleep": 35, "clock_nanosleep": 230, "restart_syscall": 219,
     # clocks, random bytes, and who one is
     "gettimeofday": 96, "time": 201, "times": 100, "clock_gettime": 228, "clock_getres": 229, "getrandom": 318,
-    "getpid": 39, "getppid": 110, "gettid": 186, "getpgrp": 111, "getpgid": 121, "getsid": 124, "getuid": 102,
+    "getpid": 39, "getppid": 110, "gettid": 186, "getpgrp": 111, "getuid": 102,
     "getgid": 104, "geteuid": 107, "getegid": 108, "getresuid": 118, "getresgid": 120, "getgroups": 115,
     "getrlimit": 97, "getrusage": 98, "uname": 63, "sysinfo": 99, "getcpu": 309,
     # threads of one: locks and scheduling
