@@ -3,7 +3,7 @@
 from tony.sandbox.layers import LAYERS, Report
 from tony.sandbox.limits import Limits
 from tony.sandbox.profiles import Case, FunctionProgram, Program, ScriptProgram
-from tony.sandbox.sandbox import Sandbox, probe
+from tony.sandbox.sandbox import Sandbox, describe_layers, probe
 from tony.sandbox.verdict import Ending, Verdict
 
 __all__ = [
@@ -17,5 +17,6 @@ __all__ = [
     "Sandbox",
     "ScriptProgram",
     "Verdict",
+    "describe_layers",
     "probe",
 ]

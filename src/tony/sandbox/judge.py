@@ -76,7 +76,10 @@ class _Conversation:
             write_frame(self._channel, request)
         except OSError:
             self._stop(Ending.PROTOCOL, SILENT)
-        kind, echoed, *rest = self._receive()
+        kind, *rest = self._receive()
+        if kind == "ready":
+            self._stop(Ending.PROTOCOL, "an answer out of turn")
+        echoed, *rest = rest
         if echoed != nonce:
             self._stop(Ending.PROTOCOL, "an answer to another question")
         if kind == "value":
@@ -85,7 +88,7 @@ class _Conversation:
             self._stop(Ending.PROTOCOL, f"the program answered {rest[0]}")
         if kind == "raised":
             raise self._note_exception(*rest)
-        self._stop(Ending.PROTOCOL, "an answer out of turn")
+        raise AssertionError(f"a kind of message without a rule: {kind}")
 
     def _receive(self) -> tuple:
         """The next message; its shape has been checked."""

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from tony.errors import TonyError
 from tony.sandbox.calibration import speed_factor
 from tony.sandbox.kernel import machine_is_supported
-from tony.sandbox.layers import Report
+from tony.sandbox.layers import LAYERS, Report
 from tony.sandbox.limits import Limits
 from tony.sandbox.profiles import Program
 from tony.sandbox.verdict import Verdict
@@ -140,6 +140,20 @@ def _unless_error(item: tuple[Key, Verdict | BaseException]) -> tuple[Key, Verdi
     if isinstance(item[1], BaseException):
         raise item[1]
     return item
+
+
+def describe_layers() -> dict[str, str]:
+    """What `tony doctor` prints: each layer with `yes`, or why it is missing and what to do."""
+    found = probe()
+    if isinstance(found, str):
+        return {"sandbox": f"no: {found}"}
+    remedies = {layer.name: layer.remedy or "not required, recorded with results" for layer in LAYERS}
+    lines = {
+        f"sandbox.{name}": f"missing ({found.missing[name]}): {remedy}" if name in found.missing else "yes"
+        for name, remedy in remedies.items()
+    }
+    ready = "ready" if found.is_complete else "refuses to run: a required layer is missing"
+    return {"sandbox": f"{ready}, Landlock ABI {found.landlock_abi}, kernel {found.kernel}", **lines}
 
 
 def probe() -> Report | str:
