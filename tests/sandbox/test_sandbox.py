@@ -1,6 +1,7 @@
 """Protects the verdicts: HumanEval's own solutions pass, every way to end is named, and a missing layer means refusal."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -89,7 +90,7 @@ def test_nothing_is_left_behind():
     """Descriptors and children are as before once the sandbox has closed."""
 
     def state():
-        children = open(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read()
+        children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text()
         return len(os.listdir("/proc/self/fd")), children
 
     before = state()

@@ -1,5 +1,6 @@
 """Protects what crosses between program and judge: plain values come back the same, and any bytes are a value or BadValue."""
 
+from contextlib import suppress
 from decimal import Decimal
 from fractions import Fraction
 
@@ -11,7 +12,13 @@ from tony.sandbox.compare import outputs_match
 from tony.sandbox.values import MOST_DEPTH, BadValue, Opaque, Unsendable, decode, encode
 
 ATOMS = (
-    st.none() | st.booleans() | st.integers() | st.floats() | st.complex_numbers() | st.text() | st.binary()
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.complex_numbers(allow_nan=False)
+    | st.text()
+    | st.binary()
 )
 KEYS = st.integers() | st.text() | st.tuples(st.integers(), st.booleans())
 VALUES = st.recursive(
@@ -32,10 +39,8 @@ def test_values_come_back_the_same(value):
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_value_or_refused(data):
-    try:
+    with suppress(BadValue):
         decode(data)
-    except BadValue:
-        pass
 
 
 @given(VALUES, st.data())
@@ -43,14 +48,13 @@ def test_changed_bytes_are_a_value_or_refused(value, data):
     coded = bytearray(encode(value))
     at = data.draw(st.integers(0, len(coded) - 1))
     coded[at] = data.draw(st.integers(0, 255))
-    try:
+    with suppress(BadValue):
         decode(bytes(coded))
-    except BadValue:
-        pass
 
 
 @pytest.mark.parametrize(
-    "value", [-0.0, 0.1, Decimal("1.10"), Fraction(3, 7), range(3, 9, 2), frozenset({1})]
+    "value",
+    [-0.0, 0.1, float("nan"), float("-inf"), Decimal("1.10"), Fraction(3, 7), range(3, 9, 2), frozenset({1})],
 )
 def test_exact_values(value):
     assert same(decode(encode(value)), value)
@@ -58,7 +62,9 @@ def test_exact_values(value):
 
 def test_subclasses_arrive_as_what_they_are_made_of():
     class Liar(str):
-        __eq__ = lambda self, other: True
+        def __eq__(self, other):
+            return True
+
         __hash__ = str.__hash__
 
     back = decode(encode(Liar("x")))

@@ -87,8 +87,8 @@ def _run_as_script(source: str, stdin: int, channel: int) -> None:
     os.dup2(channel, 1)
     os.close(stdin)
     os.close(channel)
-    sys.stdin = open(0, encoding="utf-8", errors="replace", closefd=False)
-    sys.stdout = open(1, "w", encoding="utf-8", errors="surrogateescape", closefd=False)
+    sys.stdin = open(0, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
+    sys.stdout = open(1, "w", encoding="utf-8", errors="surrogateescape", closefd=False)  # noqa: SIM115
     sys.argv = ["program.py"]
     builtins.exit = builtins.quit = sys.exit
     status = 0

@@ -36,10 +36,11 @@ class Limits:
 def apply_limits(cpu_s: float, memory_bytes: int) -> None:
     """Put the limits in force for this process, for good: soft and hard limits are the same.
 
-    `RLIMIT_CPU` counts whole seconds and is only what stops a program; the exact comparison is made when it has ended.
+    `RLIMIT_CPU` counts whole seconds and is only what stops a program; the exact comparison is made when it has ended. It
+    lies above the limit, never at it: the kernel ends a process a tick before its reported time reaches the number.
     No file may grow (`RLIMIT_FSIZE` 0). `RLIMIT_NPROC` is not relied on: it does not hold for root.
     """
-    whole_s = max(1, math.ceil(cpu_s))
+    whole_s = math.floor(cpu_s) + 1
     for name, most in (
         (resource.RLIMIT_CPU, whole_s),
         (resource.RLIMIT_AS, memory_bytes),
