@@ -20,7 +20,7 @@ def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess
 
 def test_help_names_every_verb():
     out = run("--help").stdout
-    assert all(verb in out for verb in ("up", "train", "eval", "serve", "chat", "doctor"))
+    assert all(verb in out for verb in ("up", "train", "tune", "eval", "serve", "chat", "doctor"))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,162 @@
+"""The figures of a tuning, as SVG: losses against learning rates, where the best rate lies, wider is better, the search."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps, rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullLocator
+
+from tony.tune.optimum import Curve
+from tony.tune.verdict import Checked, Verdict
+
+INK, SOFT, EDGE = "#24221f", "#6d685f", "#e2ddd2"
+LABELS = {"muP": "muP", "standard": "standard parametrisation"}
+LOOK: dict[str, Any] = {
+    "font.family": "sans-serif", "font.size": 10, "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": SOFT,
+    "xtick.color": SOFT, "ytick.color": SOFT, "axes.spines.top": False, "axes.spines.right": False,
+    "axes.grid": True, "grid.color": EDGE, "grid.linewidth": 0.7, "axes.axisbelow": True, "legend.frameon": False,
+    "figure.facecolor": "none", "axes.facecolor": "none", "svg.fonttype": "path",
+}  # fmt: skip
+SMOOTH = 5
+
+
+def rates_figure(checked: Checked) -> str:
+    """Loss against learning rate, a line a size: the paper's figure 1, muP and standard side by side."""
+    with rc_context(LOOK):
+        figure = Figure(figsize=(9.6, 4.2), layout="constrained")
+        draw_rates(checked.curves, checked.over, figure.subplots(1, 2, sharex=True, sharey=True))
+        return _svg(figure)
+
+
+def draw_rates(curves: dict[str, list[Curve]], over: str, axes: Any) -> None:
+    """One panel a parametrisation, sharing their axes."""
+    every = [curve for found in curves.values() for curve in found]
+    finite = np.concatenate([curve.means[np.isfinite(curve.means)] for curve in every])
+    least = finite.min()
+    # What matters is near the minimum: a curve may leave at the top.
+    top = min(finite.max(), least + 4 * (np.median(finite) - least) + 0.05 * abs(least))
+    room = 0.06 * (top - least)
+    for axis, (how, found) in zip(axes, curves.items(), strict=True):
+        colors = colors_of(len(found))
+        for curve, color in zip(found, colors, strict=True):
+            _draw_curve(axis, curve, color, top + room)
+        axis.set_title(LABELS.get(how, how), loc="left", fontweight="bold")
+        axis.set(xlabel="learning rate", ylim=(least - room, top + 2 * room))
+        _log2_ticks(axis)
+        axis.label_outer()
+    axes[0].set_ylabel("training loss (nats an id)")
+    axes[0].legend(title=over, loc="upper left", fontsize=9, title_fontsize=9)
+
+
+def _draw_curve(axis: Axes, curve: Curve, color: Any, top: float) -> None:
+    means = np.where(np.isfinite(curve.means), curve.means, np.nan)
+    axis.plot(curve.log2_lrs, means, "-o", color=color, ms=4, lw=1.7, label=str(curve.size))
+    runs = np.where(np.isfinite(curve.losses), curve.losses, np.nan)
+    if runs.shape[1] > 1:
+        known = np.isfinite(runs).any(axis=1)
+        axis.fill_between(
+            curve.log2_lrs[known],
+            np.nanmin(runs[known], 1),
+            np.nanmax(runs[known], 1),
+            color=color,
+            alpha=0.16,
+            lw=0,
+        )
+    diverged = curve.log2_lrs[~np.isfinite(curve.means)]
+    axis.plot(diverged, np.full(len(diverged), top), "x", color=color, ms=6, clip_on=False)
+    best = curve.optimum()
+    axis.plot(best.log2_lr, best.loss, "o", ms=11, mfc="none", mec=color, mew=1.6)
+
+
+def optima_figure(checked: Checked) -> str:
+    """The best learning rate against size, with its interval."""
+    with rc_context(LOOK):
+        figure = Figure(figsize=(9.6, 3.2), layout="constrained")
+        axis = figure.subplots()
+        for how, color in (("muP", "#1c7d4d"), ("standard", "#b9570f")):
+            found = checked.drift(how).optima
+            sizes = np.array(list(found))
+            values = np.array([at.value for at in found.values()])
+            low, high = ([getattr(at, end) for at in found.values()] for end in ("low", "high"))
+            axis.plot(sizes, values, "-o", color=color, lw=1.7, ms=6, label=LABELS[how])
+            known = [index for index, end in enumerate(low) if end is not None]
+            if known:
+                ends = np.array([[low[i], high[i]] for i in known])
+                axis.vlines(sizes[known], ends[:, 0], ends[:, 1], color=color, lw=5, alpha=0.25)
+        axis.set(xscale="log", xlabel=checked.over, ylabel="best learning rate")
+        axis.set_xticks(sizes, [str(size) for size in sizes])
+        axis.xaxis.set_minor_locator(NullLocator())
+        axis.yaxis.set_major_formatter(FuncFormatter(_power))
+        axis.legend(loc="lower left", fontsize=9)
+        return _svg(figure)
+
+
+def wider_figure(checked: Checked) -> str:
+    """Loss along the way, a line a size."""
+    with rc_context(LOOK):
+        figure = Figure(figsize=(9.6, 3.2), layout="constrained")
+        axis = figure.subplots()
+        kernel = np.ones(SMOOTH) / SMOOTH
+        for (size, path), color in zip(checked.paths.items(), colors_of(len(checked.paths)), strict=True):
+            steps = np.convolve(checked.steps, kernel, "valid")
+            axis.plot(steps, np.convolve(path, kernel, "valid"), color=color, lw=1.6, label=str(size))
+        axis.set(xlabel="step", ylabel="training loss (nats an id)")
+        axis.legend(title=checked.over, fontsize=9, title_fontsize=9)
+        return _svg(figure)
+
+
+def search_figure(verdict: Verdict) -> str:
+    """Loss of the trials against each value that was searched."""
+    names = list(verdict.settings["space"])
+    done = [
+        trial
+        for trial in verdict.trials
+        if trial["loss"] is not None and all(name in trial for name in names)
+    ]
+    with rc_context(LOOK):
+        columns = min(3, len(names))
+        rows = -(-len(names) // columns)
+        figure = Figure(figsize=(9.6, 2.5 * rows), layout="constrained")
+        axes = figure.subplots(rows, columns, sharey=True, squeeze=False)
+        losses = np.array([trial["loss"] for trial in done])
+        for axis, name in zip(axes.flat, names, strict=False):
+            values = np.array([trial[name] for trial in done])
+            axis.plot(values, losses, "o", color="#2f66c4", ms=5, alpha=0.65, mew=0)
+            axis.plot(values[0], losses[0], "o", ms=11, mfc="none", mec=INK, mew=1.4)
+            axis.set_xlabel(name)
+            if (values > 0).all() and values.max() > 4 * values.min():
+                axis.set_xscale("log", base=2)
+                axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
+        for axis in axes.flat[len(names) :]:
+            axis.set_visible(False)
+        for axis in axes[:, 0]:
+            axis.set_ylabel("loss")
+        return _svg(figure)
+
+
+def colors_of(count: int) -> list[Any]:
+    """From light to dark as size grows."""
+    return [colormaps["viridis_r"](at) for at in np.linspace(0.15, 0.95, max(count, 2))][:count]
+
+
+def _log2_ticks(axis: Axes) -> None:
+    low, high = axis.get_xlim()
+    span = range(int(np.ceil(low)), int(np.floor(high)) + 1)
+    axis.set_xticks(list(span)[:: 1 if len(span) <= 9 else 2])
+    axis.xaxis.set_major_formatter(FuncFormatter(_power))
+
+
+def _power(value: float, _position: int | None = None) -> str:
+    return f"$2^{{{value:.3g}}}$"
+
+
+def _svg(figure: Figure) -> str:
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]

@@ -1,0 +1,97 @@
+"""Who works a sweep's queue off: processes on this machine, or Ray's, anywhere."""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import signal
+import sys
+import time
+from contextlib import suppress
+
+from tony.errors import TonyError
+from tony.train.progress import Reporter
+from tony.tune.sweep import DONE, Sweep, problem
+
+PR_SET_PDEATHSIG = 1
+POLL = 0.5
+
+
+def work_off(
+    sweep: Sweep, workers: int, reporter: Reporter, what: str, ray_address: str | None = None
+) -> None:
+    """Run everything that waits in the queue, with `workers` processes; with one, in this process.
+
+    ray_address: "local" starts Ray here, anything else is a cluster's address ("auto": the one this machine belongs to).
+
+    Raises:
+        TonyError: a job that cannot be run, Ray missing, or a cluster that cannot reach the database.
+    """
+    study = sweep.study
+    total = len(sweep.jobs())
+    reporter.begin(what, total, _done(sweep))
+    if ray_address is not None:
+        _with_ray(sweep, workers, reporter, ray_address)
+    elif workers == 1:
+        sweep.work()
+    else:
+        _with_processes(sweep, workers, reporter)
+    reporter.advance(_done(sweep))
+    if _done(sweep) < total:
+        reason = problem(study.get_trials(deepcopy=False)) or "a worker died. Is there enough memory?"
+        raise TonyError(f"{what}: {reason}. The same command goes on")
+
+
+def _done(sweep: Sweep) -> int:
+    return sum(trial.state in DONE for _, trial in sweep.jobs())
+
+
+def _with_processes(sweep: Sweep, workers: int, reporter: Reporter) -> None:
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=_work, args=(sweep,), daemon=True) for _ in range(workers)]
+    for process in processes:
+        process.start()
+    try:
+        while any(process.is_alive() for process in processes):
+            time.sleep(POLL)
+            reporter.advance(_done(sweep))
+    finally:
+        for process in processes:
+            process.kill()
+            process.join()
+
+
+def _work(sweep: Sweep) -> None:
+    """In a process of its own, which ends with the one that started it; that one hears of Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    with suppress(TonyError):  # the queue holds what went wrong
+        sweep.work()
+
+
+def _with_ray(sweep: Sweep, workers: int, reporter: Reporter, address: str) -> None:
+    try:
+        import ray
+    except ImportError:
+        raise TonyError("--ray needs Ray: pip install 'tony-omni[ray]'") from None
+    if address != "local" and sweep.storage.startswith("sqlite"):
+        raise TonyError(
+            "--ray on a cluster needs a database that every machine reaches: --storage postgresql://user@host/name"
+        )
+    started = not ray.is_initialized()
+    if started:
+        ray.init(
+            address=None if address == "local" else address, log_to_driver=False, include_dashboard=False
+        )
+    try:
+        remote = ray.remote(num_cpus=sweep.threads, max_retries=3)(sweep.work)
+        waiting = [remote.remote() for _ in range(workers)]
+        while waiting:
+            done, waiting = ray.wait(waiting, timeout=POLL)
+            reporter.advance(_done(sweep))
+            with suppress(ray.exceptions.RayTaskError):  # the queue holds what went wrong
+                ray.get(done)
+    finally:
+        if started:
+            ray.shutdown()
