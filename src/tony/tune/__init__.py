@@ -1,6 +1,16 @@
 """Sweep small, transfer to large, and say how well that went."""
 
-from tony.tune.optimum import Curve, Drift, Interval, Noise, Optimum, drift, fit_optimum, wanted_rates
+from tony.tune.optimum import (
+    Curve,
+    Drift,
+    Interval,
+    Noise,
+    Optimum,
+    drift,
+    fit_optimum,
+    wanted_rates,
+    wanted_runs,
+)
 from tony.tune.transfer import Regret, regret, tuning_cost, wider_is_better
 
 __all__ = [
@@ -15,5 +25,6 @@ __all__ = [
     "regret",
     "tuning_cost",
     "wanted_rates",
+    "wanted_runs",
     "wider_is_better",
 ]

@@ -23,6 +23,7 @@ LOOK: dict[str, Any] = {
     "figure.facecolor": "none", "axes.facecolor": "none", "svg.fonttype": "path",
 }  # fmt: skip
 SMOOTH = 5
+NO_METADATA = dict.fromkeys(("Date", "Creator", "Format", "Type"))
 
 
 def rates_figure(checked: Checked) -> str:
@@ -121,7 +122,7 @@ def search_figure(verdict: Verdict) -> str:
     with rc_context(LOOK):
         columns = min(3, len(names))
         rows = -(-len(names) // columns)
-        figure = Figure(figsize=(9.6, 2.5 * rows), layout="constrained")
+        figure = Figure(figsize=(9.6, 2.6 * rows + 0.4), layout="constrained")
         axes = figure.subplots(rows, columns, sharey=True, squeeze=False)
         losses = np.array([trial["loss"] for trial in done])
         for axis, name in zip(axes.flat, names, strict=False):
@@ -157,6 +158,6 @@ def _power(value: float, _position: int | None = None) -> str:
 
 def _svg(figure: Figure) -> str:
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    figure.savefig(buffer, format="svg", transparent=True, metadata=NO_METADATA)
     text = buffer.getvalue()
     return text[text.index("<svg") :]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -49,7 +50,7 @@ class Curve:
 
     size: width, or depth.
     log2_lrs: (rates,), growing.
-    losses: (rates, seeds); infinity where a run diverged, NaN where there was none.
+    losses: (rates, seeds), a run at least at each rate; infinity where a run diverged, NaN where there was none.
     """
 
     size: int
@@ -72,10 +73,20 @@ class Curve:
             losses[rates.index(rate), seeds.index(seed)] = np.inf if np.isnan(loss) else loss
         return cls(size, np.array(rates), losses)
 
-    @property
+    @cached_property
     def means(self) -> np.ndarray:
-        """The mean over seeds, (rates,): infinity where any of them diverged."""
-        return np.nanmean(self.losses, axis=1)
+        """The mean over seeds, (rates,): infinity where any of them diverged.
+
+        Seeds differ in height. Where a rate lacks some, those that it has are corrected by their mean height at the rates
+        that every seed has.
+        """
+        known = ~np.isnan(self.losses)
+        losses = np.where(known, self.losses, 0.0)
+        whole = np.isfinite(self.losses).all(axis=1)
+        height = np.zeros(self.losses.shape[1])
+        if whole.any():
+            height = (self.losses[whole] - self.losses[whole].mean(axis=1, keepdims=True)).mean(axis=0)
+        return (losses - np.where(known, height, 0.0)).sum(axis=1) / known.sum(axis=1)
 
     @property
     def best(self) -> int:
@@ -134,7 +145,8 @@ def fit_optimum(log2_lrs: Sequence[float] | np.ndarray, losses: Sequence[float] 
     if len(used) < 3:
         return at_best
     centre = x[best]
-    curvature, slope, level = np.polyfit(x[used] - centre, y[used], 2)
+    powers = np.vander(x[used] - centre, 3)
+    curvature, slope, level = np.linalg.solve(powers.T @ powers, powers.T @ y[used])
     if curvature <= 0:
         return at_best
     low, high = x[max(best - 1, 0)] - centre, x[min(best + 1, len(x) - 1)] - centre
@@ -186,7 +198,12 @@ class Drift:
     is_interior: bool
 
 
-def drift(curves: Sequence[Curve], noises: Mapping[int, Noise] | None = None, seed: int = 0) -> Drift:
+def drift(
+    curves: Sequence[Curve],
+    noises: Mapping[int, Noise] | None = None,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> Drift:
     """The drift over curves of growing size.
 
     noises: by size, for curves with a single seed (those of the same size under another parametrisation).
@@ -194,7 +211,7 @@ def drift(curves: Sequence[Curve], noises: Mapping[int, Noise] | None = None, se
     rng = np.random.default_rng(seed)
     found = [curve.optimum() for curve in curves]
     at = np.array([optimum.log2_lr for optimum in found])
-    drawn = [curve.bootstrap(rng, (noises or {}).get(curve.size)) for curve in curves]
+    drawn = [curve.bootstrap(rng, (noises or {}).get(curve.size), resamples) for curve in curves]
     optima = {
         curve.size: _interval(optimum.log2_lr, draws)
         for curve, optimum, draws in zip(curves, found, drawn, strict=True)
@@ -243,3 +260,22 @@ def wanted_rates(
             elif not np.isfinite(losses[rate]):
                 break
     return wanted[: max(0, most - len(losses))]
+
+
+def wanted_runs(
+    runs: Mapping[tuple[float, int], float], start: float, seeds: Sequence[int], reach: int = REACH
+) -> list[tuple[float, int]]:
+    """Which (log2 lr, seed) a curve still needs: the first seed along the rates, the others around the best.
+
+    Nothing when the best rate by the mean over seeds, and both its neighbours, have every seed.
+    """
+    first = {rate: loss for (rate, seed), loss in runs.items() if seed == seeds[0]}
+    if rates := wanted_rates(first, start, reach):
+        return [(rate, seeds[0]) for rate in rates]
+    curve = Curve.of(0, runs)
+    if not np.isfinite(curve.means).any():
+        return []
+    rates = curve.log2_lrs.tolist()
+    around = rates[max(0, curve.best - 1) : curve.best + 2]
+    wanted = [(rate, seed) for rate in around for seed in seeds if (rate, seed) not in runs]
+    return [(rate, seed) for rate, seed in wanted if np.isfinite(first.get(rate, 0.0))]

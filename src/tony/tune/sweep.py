@@ -204,9 +204,10 @@ def _identity() -> dict[str, Any]:
 
 
 def _started(pid: int) -> str | None:
-    """When a process began, in the kernel's own units: process numbers are used again."""
+    """When a process that lives began, in the kernel's own units: process numbers are used again."""
     with suppress(OSError, IndexError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        state, *others = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return None if state in "ZX" else others[18]
     return None
 
 

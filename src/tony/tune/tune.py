@@ -19,7 +19,7 @@ from tony.model import Transformer, TransformerConfig
 from tony.model.machine import choose_device
 from tony.runs import Recipe, Run
 from tony.train.progress import Reporter
-from tony.tune.optimum import wanted_rates
+from tony.tune.optimum import wanted_runs
 from tony.tune.page import write_page
 from tony.tune.proxy import Parametrization, at_size, parametrized, proxy_width, widths_between, with_values
 from tony.tune.space import Space, default_space, grid_points, random_point
@@ -201,7 +201,7 @@ class Tuning:
             for job in sorted(jobs, key=lambda job: -job.cost):
                 sweep.enqueue(job)
             self.work_off(sweep, f"checking the transfer over {', '.join(names)}")
-        return Checked.of(sweep.outcomes(), self.sizes(), self.settings.seeds)
+        return Checked.of(sweep.outcomes(), self.sizes())
 
     def _wanted(self, values: dict[str, Any], known: dict[tuple, float]) -> list[Job]:
         """The jobs that the check still needs. At the proxy the parametrisations are one and the same."""
@@ -211,22 +211,11 @@ class Tuning:
             ways: Sequence[Parametrization] = ("muP", "standard") if index else ("muP",)
             for how in ways:
                 seeds = range(self.settings.seeds if how == "muP" else 1)
-
-                def job(rate: float, seed: int, how=how, width=width, depth=depth) -> Job:
-                    changed = {**values, "lr": 2.0**rate}
-                    return self.job(
-                        how=how, width=width, depth=depth, values=changed, seed=self.recipe.seed + seed
-                    )
-
-                first = {
-                    key[3]: loss
-                    for key, loss in known.items()
-                    if key[:3] == (how, width, depth) and key[4] == self.recipe.seed
-                }
-                rates = wanted_rates(first, start)
-                wanted += [job(rate, 0) for rate in rates]
-                if not rates:
-                    wanted += [job(rate, seed) for rate in first for seed in seeds if seed]
+                runs = {key[3:]: loss for key, loss in known.items() if key[:3] == (how, width, depth)}
+                wanted += [
+                    self.job(how=how, width=width, depth=depth, values={**values, "lr": 2.0**rate}, seed=seed)
+                    for rate, seed in wanted_runs(runs, start, [self.recipe.seed + seed for seed in seeds])
+                ]
         return wanted
 
     def target(self, best: list[tuple[dict[str, Any], Outcome]]) -> Recipe:
@@ -255,7 +244,7 @@ class Tuning:
 
 
 def _key(job: Job) -> tuple[str, int, int, float, int]:
-    """What tells jobs of a check apart."""
+    """What tells jobs of a check apart: (parametrisation, width, depth, log2 lr, seed)."""
     return (job.how, job.width, job.depth, round(float(np.log2((job.values or {})["lr"])), 6), job.seed)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ class Checked:
     over: what grows from size to size.
     curves: by parametrisation, a curve a size.
     steps, paths: at each size under muP, the seed mean of the loss along the way, with the proxy's best learning rate.
-    tokens: parameters without embeddings times tokens, over all runs of the check.
+    work: parameters without embeddings times tokens, over all runs of the check.
     """
 
     over: str
@@ -36,7 +37,7 @@ class Checked:
     work: float
 
     @classmethod
-    def of(cls, outcomes: Sequence[tuple], sizes: Sequence[tuple[int, int]], seeds: int) -> Checked:
+    def of(cls, outcomes: Sequence[tuple], sizes: Sequence[tuple[int, int]]) -> Checked:
         """From (job, values, outcome) of every run of the check, and the sizes (width, depth), the proxy's first."""
         over = "width" if sizes[0][0] != sizes[-1][0] else "depth"
         named = {size: size[0] if over == "width" else size[1] for size in sizes}
@@ -68,10 +69,14 @@ class Checked:
         work = sum(outcome.parameters * outcome.tokens for _, _, outcome in outcomes)
         return cls(over, curves, steps, paths, float(work))
 
+    @cached_property
+    def _drifts(self) -> dict[Parametrization, Drift]:
+        noises = {curve.size: noise for curve in self.curves["muP"] if (noise := curve.noise())}
+        return {how: drift(curves, noises) for how, curves in self.curves.items()}
+
     def drift(self, how: Parametrization) -> Drift:
         """Of the best learning rate over sizes; a single seed borrows its noise from muP's runs of its size."""
-        noises = {curve.size: noise for curve in self.curves["muP"] if (noise := curve.noise())}
-        return drift(self.curves[how], noises)
+        return self._drifts[how]
 
     def regret(self, how: Parametrization) -> Regret:
         """Of the proxy's best learning rate at the target."""
