@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from tony.tune.optimum import Curve
+from tony.tune.optimum import Curve, Drift
 from tony.tune.verdict import Checked, Verdict
 
 INK, SOFT, EDGE = "#24221f", "#6d685f", "#e2ddd2"
@@ -26,15 +27,15 @@ SMOOTH = 5
 NO_METADATA = dict.fromkeys(("Date", "Creator", "Format", "Type"))
 
 
-def rates_figure(checked: Checked) -> str:
+def rates_figure(curves: Mapping[str, Sequence[Curve]], over: str) -> str:
     """Loss against learning rate, a line a size: the paper's figure 1, muP and standard side by side."""
     with rc_context(LOOK):
         figure = Figure(figsize=(9.6, 4.2), layout="constrained")
-        draw_rates(checked.curves, checked.over, figure.subplots(1, 2, sharex=True, sharey=True))
+        draw_rates(curves, over, figure.subplots(1, 2, sharex=True, sharey=True))
         return _svg(figure)
 
 
-def draw_rates(curves: dict[str, list[Curve]], over: str, axes: Any) -> None:
+def draw_rates(curves: Mapping[str, Sequence[Curve]], over: str, axes: Any) -> None:
     """One panel a parametrisation, sharing their axes."""
     every = [curve for found in curves.values() for curve in found]
     finite = np.concatenate([curve.means[np.isfinite(curve.means)] for curve in every])
@@ -74,13 +75,13 @@ def _draw_curve(axis: Axes, curve: Curve, color: Any, top: float) -> None:
     axis.plot(best.log2_lr, best.loss, "o", ms=11, mfc="none", mec=color, mew=1.6)
 
 
-def optima_figure(checked: Checked) -> str:
+def optima_figure(drifts: Mapping[str, Drift], over: str) -> str:
     """The best learning rate against size, with its interval."""
     with rc_context(LOOK):
         figure = Figure(figsize=(9.6, 3.2), layout="constrained")
         axis = figure.subplots()
         for how, color in (("muP", "#1c7d4d"), ("standard", "#b9570f")):
-            found = checked.drift(how).optima
+            found = drifts[how].optima
             sizes = np.array(list(found))
             values = np.array([at.value for at in found.values()])
             low, high = ([getattr(at, end) for at in found.values()] for end in ("low", "high"))
@@ -89,7 +90,7 @@ def optima_figure(checked: Checked) -> str:
             if known:
                 ends = np.array([[low[i], high[i]] for i in known])
                 axis.vlines(sizes[known], ends[:, 0], ends[:, 1], color=color, lw=5, alpha=0.25)
-        axis.set(xscale="log", xlabel=checked.over, ylabel="best learning rate")
+        axis.set(xscale="log", xlabel=over, ylabel="best learning rate")
         axis.set_xticks(sizes, [str(size) for size in sizes])
         axis.xaxis.set_minor_locator(NullLocator())
         axis.yaxis.set_major_formatter(FuncFormatter(_power))

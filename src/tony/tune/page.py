@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tony.atomic import replacing
 from tony.tune.figures import optima_figure, rates_figure, search_figure, wider_figure
+from tony.tune.optimum import Curve, Drift, drift
 from tony.tune.proxy import KEYS
 from tony.tune.verdict import Verdict
 
@@ -38,6 +40,14 @@ def write_page(verdict: Verdict, path: Path) -> None:
         temporary.write_text(page(verdict), encoding="utf-8")
 
 
+def curves_page(title: str, curves: Mapping[str, Sequence[Curve]], over: str) -> str:
+    """A page of nothing but loss against learning rate, and the best rate of every size: for a sweep of one's own."""
+    noises = {curve.size: noise for curve in curves["muP"] if (noise := curve.noise())}
+    drifts = {how: drift(list(found), noises) for how, found in curves.items()}
+    body = f"<h1>{html.escape(title)}</h1>" + _curves(curves, drifts, over)
+    return _document(title, body)
+
+
 def page(verdict: Verdict) -> str:
     """The page as HTML."""
     name = html.escape(verdict.recipe.name)
@@ -48,20 +58,9 @@ def page(verdict: Verdict) -> str:
         _section("Chosen", "Values of the proxy; in the target's recipe they stay as they are, and muP does the rest.", _chosen(verdict)),
     ]  # fmt: skip
     if verdict.checked:
-        over = verdict.checked.over
-        parts += [
-            _section(
-                f"Loss against learning rate, for every {over}",
-                "Mean over seeds, with the range of the seeds; rings mark the fitted best rate, crosses a run that diverged. Under muP the "
-                "best rate stays where it is; under the standard parametrisation it moves, so that what was tuned small is wrong large.",
-                rates_figure(verdict.checked),
-            ),
-            _section(
-                f"Where the best rate lies, by {over}",
-                "Vertex of a parabola through the points around the best one, with its 95% interval (parametric bootstrap over seeds).",
-                optima_figure(verdict.checked) + _optima(verdict),
-            ),
-        ]
+        checked = verdict.checked
+        drifts = {how: checked.drift(how) for how in checked.curves}
+        parts.append(_curves(checked.curves, drifts, checked.over))
         if verdict.checked.wider() is not None:
             parts.append(
                 _section(
@@ -77,11 +76,28 @@ def page(verdict: Verdict) -> str:
             search_figure(verdict),
         )
     )
-    body = "\n".join(parts)
+    return _document(f"Tuning {name}", "\n".join(parts))
+
+
+def _document(title: str, body: str) -> str:
     return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Tuning {name}</title>'
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head>\n'
         f"<body>\n{body}\n</body></html>\n"
+    )
+
+
+def _curves(curves: Mapping[str, Sequence[Curve]], drifts: Mapping[str, Drift], over: str) -> str:
+    """The paper's figure 1, and what is read off it."""
+    return _section(
+        f"Loss against learning rate, for every {over}",
+        "Mean over seeds, with the range of the seeds; rings mark the fitted best rate, crosses a run that diverged. Under muP the "
+        "best rate should stay where it is; under the standard parametrisation it moves, so that what was tuned small is wrong large.",
+        rates_figure(curves, over),
+    ) + _section(
+        f"Where the best rate lies, by {over}",
+        "Vertex of a parabola through the points around the best one, with its 95% interval (parametric bootstrap over seeds).",
+        optima_figure(drifts, over) + _optima(drifts, over),
     )
 
 
@@ -134,18 +150,16 @@ def _chosen(verdict: Verdict) -> str:
     return _table(rows)
 
 
-def _optima(verdict: Verdict) -> str:
-    checked = verdict.checked
-    assert checked is not None
-    rows: list[tuple[Any, ...]] = [(checked.over, "muP", "standard")]
-    drifts = [checked.drift(how) for how in ("muP", "standard")]
-    for size in drifts[0].optima:
+def _optima(drifts: Mapping[str, Drift], over: str) -> str:
+    rows: list[tuple[Any, ...]] = [(over, *drifts)]
+    for size in drifts["muP"].optima:
         cells = []
-        for found in drifts:
+        for found in drifts.values():
             at = found.optima[size]
             known = "" if at.low is None else f" ({2**at.low:.2g} to {2**at.high:.2g})"
             cells.append(f"{2**at.value:.3g}{known}")
         rows.append((size, *cells))
+    rows.append(("drift, factors of 2", *(str(found.spread) for found in drifts.values())))
     return _table(rows)
 
 

@@ -75,15 +75,19 @@ def run_trial(
     folder: Path,
     threads: int = 1,
     on_step: Callable[[int, int], None] | None = None,
+    change: Callable[[Trainer], None] | None = None,
 ) -> Outcome:
     """Train `recipe` on `data`, and leave its recipe and metrics in run folder `folder`/<recipe's name>.
 
-    Nothing is saved but losses; a trial that was killed begins anew. `on_step` is told (steps done, steps).
+    Nothing is saved but losses; a trial that was killed begins anew. `on_step` is told (steps done, steps);
+    `change` may change the trainer before its first step.
     """
     run = Run.create(recipe, folder)
     run.truncate_metrics(-1)
     trainer = Trainer(run, data.vocabulary, data.train, data.heldout, Silent())
     torch.set_num_threads(threads)
+    if change:
+        change(trainer)
     shares = {name: share for name, share in recipe.train.loss_shares.items() if share}
     block = max(1, trainer.steps // POINTS)
     blocks: list[tuple[int, Losses]] = []

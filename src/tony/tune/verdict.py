@@ -26,7 +26,8 @@ class Checked:
 
     over: what grows from size to size.
     curves: by parametrisation, a curve a size.
-    steps, paths: at each size under muP, the seed mean of the loss along the way, with the proxy's best learning rate.
+    steps, paths: the loss along the way by size, under muP with the proxy's best learning rate, mean over the seeds that
+        every size has.
     work: parameters without embeddings times tokens, over all runs of the check.
     """
 
@@ -53,19 +54,18 @@ class Checked:
         }
         proxy = curves["muP"][0]
         rate = float(proxy.log2_lrs[proxy.best])
-        paths: dict[int, list[float]] = {}
-        steps: list[int] = []
-        for size in named.values():
-            along = [
-                outcome.losses
-                for job, values, outcome in outcomes
-                if (job.how, named[job.width, job.depth]) == ("muP", size)
-                and math.isclose(math.log2(values["lr"]), rate, abs_tol=1e-5)
-                and not outcome.diverged
-            ]
-            if along:
-                steps = [step for step, _ in along[0]]
-                paths[size] = np.mean([[loss for _, loss in losses] for losses in along], axis=0).tolist()
+        along: dict[int, dict[int, list[tuple[int, float]]]] = {size: {} for size in named.values()}
+        for job, values, outcome in outcomes:
+            is_choice = job.how == "muP" and math.isclose(math.log2(values["lr"]), rate, abs_tol=1e-5)
+            if is_choice and not outcome.diverged:
+                along[named[job.width, job.depth]][job.seed] = outcome.losses
+        common = set.intersection(*(set(by_seed) for by_seed in along.values()))
+        paths = {
+            size: np.mean([[loss for _, loss in by_seed[seed]] for seed in common], axis=0).tolist()
+            for size, by_seed in along.items()
+            if common
+        }
+        steps = [step for step, _ in along[smallest][min(common)]] if common else []
         work = sum(outcome.parameters * outcome.tokens for _, _, outcome in outcomes)
         return cls(over, curves, steps, paths, float(work))
 
