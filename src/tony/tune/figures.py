@@ -10,12 +10,13 @@ import numpy as np
 from matplotlib import colormaps, rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, MultipleLocator, NullLocator
 
 from tony.tune.optimum import Curve, Drift
 from tony.tune.verdict import Checked, Verdict
 
 INK, SOFT, EDGE = "#24221f", "#6d685f", "#e2ddd2"
+COLORS = {"muP": "#1c7d4d", "standard": "#b9570f"}
 LABELS = {"muP": "muP", "standard": "standard parametrisation"}
 LOOK: dict[str, Any] = {
     "font.family": "sans-serif", "font.size": 10, "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": SOFT,
@@ -24,6 +25,8 @@ LOOK: dict[str, Any] = {
     "figure.facecolor": "none", "axes.facecolor": "none", "svg.fonttype": "path",
 }  # fmt: skip
 SMOOTH = 5
+MOST_TICKS = 8
+LEAST_SPAN = 3.0  # factors of 2 on the axis of best rates: a small drift must look small
 NO_METADATA = dict.fromkeys(("Date", "Creator", "Format", "Type"))
 
 
@@ -31,11 +34,13 @@ def rates_figure(curves: Mapping[str, Sequence[Curve]], over: str) -> str:
     """Loss against learning rate, a line a size: the paper's figure 1, muP and standard side by side."""
     with rc_context(LOOK):
         figure = Figure(figsize=(9.6, 4.2), layout="constrained")
-        draw_rates(curves, over, figure.subplots(1, 2, sharex=True, sharey=True))
+        draw_rates(curves, figure.subplots(1, 2, sharex=True, sharey=True))
+        lines, names = figure.axes[0].get_legend_handles_labels()
+        figure.legend(lines, names, title=over, loc="outside right upper", fontsize=9, title_fontsize=9)
         return _svg(figure)
 
 
-def draw_rates(curves: Mapping[str, Sequence[Curve]], over: str, axes: Any) -> None:
+def draw_rates(curves: Mapping[str, Sequence[Curve]], axes: Any) -> None:
     """One panel a parametrisation, sharing their axes."""
     every = [curve for found in curves.values() for curve in found]
     finite = np.concatenate([curve.means[np.isfinite(curve.means)] for curve in every])
@@ -47,12 +52,11 @@ def draw_rates(curves: Mapping[str, Sequence[Curve]], over: str, axes: Any) -> N
         colors = colors_of(len(found))
         for curve, color in zip(found, colors, strict=True):
             _draw_curve(axis, curve, color, top + room)
-        axis.set_title(LABELS.get(how, how), loc="left", fontweight="bold")
+        axis.set_title(LABELS.get(how, how), loc="left", fontweight="bold").set_in_layout(False)
         axis.set(xlabel="learning rate", ylim=(least - room, top + 2 * room))
         _log2_ticks(axis)
         axis.label_outer()
-    axes[0].set_ylabel("training loss (nats an id)")
-    axes[0].legend(title=over, loc="upper left", fontsize=9, title_fontsize=9)
+    axes[0].set_ylabel("training loss (nats)")
 
 
 def _draw_curve(axis: Axes, curve: Curve, color: Any, top: float) -> None:
@@ -80,19 +84,23 @@ def optima_figure(drifts: Mapping[str, Drift], over: str) -> str:
     with rc_context(LOOK):
         figure = Figure(figsize=(9.6, 3.2), layout="constrained")
         axis = figure.subplots()
-        for how, color in (("muP", "#1c7d4d"), ("standard", "#b9570f")):
-            found = drifts[how].optima
-            sizes = np.array(list(found))
-            values = np.array([at.value for at in found.values()])
-            low, high = ([getattr(at, end) for at in found.values()] for end in ("low", "high"))
-            axis.plot(sizes, values, "-o", color=color, lw=1.7, ms=6, label=LABELS[how])
-            known = [index for index, end in enumerate(low) if end is not None]
-            if known:
-                ends = np.array([[low[i], high[i]] for i in known])
-                axis.vlines(sizes[known], ends[:, 0], ends[:, 1], color=color, lw=5, alpha=0.25)
+        ends: list[float] = []
+        for (how, color), aside in zip(COLORS.items(), (1.0, 1.02), strict=True):
+            found = list(drifts[how].optima.values())
+            sizes = aside * np.array(list(drifts[how].optima))
+            axis.plot(sizes, [at.value for at in found], "-o", color=color, lw=1.7, ms=6, label=LABELS[how])
+            for size, at in zip(sizes, found, strict=True):
+                low, high = (at.value, at.value) if at.low is None else (at.low, at.high)
+                axis.vlines(size, low, high, color=color, lw=5, alpha=0.25)
+                ends += [low, high]
+        centre, span = (max(ends) + min(ends)) / 2, max(LEAST_SPAN, 1.15 * (max(ends) - min(ends)))
         axis.set(xscale="log", xlabel=over, ylabel="best learning rate")
-        axis.set_xticks(sizes, [str(size) for size in sizes])
+        axis.set_ylim(centre - span / 2, centre + span / 2)
+        known = list(drifts["muP"].optima)
+        axis.set_xlim(known[0] * (known[0] / known[-1]) ** 0.05, known[-1] * (known[-1] / known[0]) ** 0.05)
+        axis.set_xticks(known, [str(size) for size in known])
         axis.xaxis.set_minor_locator(NullLocator())
+        axis.yaxis.set_major_locator(MultipleLocator(1.0 if span > 4 else 0.5))
         axis.yaxis.set_major_formatter(FuncFormatter(_power))
         axis.legend(loc="lower left", fontsize=9)
         return _svg(figure)
@@ -107,7 +115,7 @@ def wider_figure(checked: Checked) -> str:
         for (size, path), color in zip(checked.paths.items(), colors_of(len(checked.paths)), strict=True):
             steps = np.convolve(checked.steps, kernel, "valid")
             axis.plot(steps, np.convolve(path, kernel, "valid"), color=color, lw=1.6, label=str(size))
-        axis.set(xlabel="step", ylabel="training loss (nats an id)")
+        axis.set(xlabel="step", ylabel="training loss (nats)")
         axis.legend(title=checked.over, fontsize=9, title_fontsize=9)
         return _svg(figure)
 
@@ -149,7 +157,7 @@ def colors_of(count: int) -> list[Any]:
 def _log2_ticks(axis: Axes) -> None:
     low, high = axis.get_xlim()
     span = range(int(np.ceil(low)), int(np.floor(high)) + 1)
-    axis.set_xticks(list(span)[:: 1 if len(span) <= 9 else 2])
+    axis.set_xticks(list(span)[:: -(-len(span) // MOST_TICKS)])
     axis.xaxis.set_major_formatter(FuncFormatter(_power))
 
 
