@@ -69,7 +69,7 @@ class Spec:
     def seconds(self) -> float:
         """About what it takes one thread beside another (2 cores with AVX-512 BF16); pictures have their own estimate."""
         if self.task != "omni":
-            return self.steps * 1e-3 * (8 + 0.055 * self.width**1.6)
+            return self.steps * 1e-3 * (4 + 0.06 * self.width**1.6)
         return 2 + self.steps * 1e-3 * (7 + self.depth * (7 + 0.06 * self.width + 0.00027 * self.width**2))
 
 

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -16,33 +15,14 @@ pytest.importorskip("optuna")
 
 from optuna.trial import TrialState
 
-from tony.data.shards import Shard
 from tony.errors import TonyError
-from tony.runs import Run, load_recipe
+from tony.runs import load_recipe
 from tony.train.progress import Silent
 from tony.tune.space import Choice, Range
 from tony.tune.tune import Settings, Tuning, tune
 
 SPACE = {"lr": Range(0.002, 0.03), "decay": Choice((0.2, 1.0))}
 QUICK = Settings(search="random", trials=3, space=SPACE, width=16, share=0.5, seeds=2)
-
-
-@pytest.fixture(scope="session")
-def tiny(beside):
-    return beside(Path(__file__).parents[1] / "train" / "tiny.py")
-
-
-@pytest.fixture
-def goal(tiny, tmp_path):
-    """A recipe whose tuning finds its vocabulary and shards made."""
-    recipe = tiny.recipe(tokens=16 * 640, warmup=0.1)
-    model = recipe.model.model_copy(update={"width": 32, "kv_heads": None, "hidden": 64, "depth": 2})
-    recipe = recipe.model_copy(update={"model": model})
-    run, words = Run.create(recipe.model_copy(update={"name": "tiny-tune"}), tmp_path), tiny.vocabulary()
-    words.save(run.vocabulary)
-    for split, n in (("train", 150), ("heldout", 40)):
-        Shard.write(run.data / split, [words.encode(d) for d in tiny.documents(split, n)], words)
-    return recipe
 
 
 def test_tuning_end_to_end(goal, tmp_path):
@@ -142,7 +122,7 @@ if __name__ == "__main__":
 
 def test_a_killed_tuning_goes_on(goal, tmp_path):
     """kill -9 in the middle of trials, with two workers: what was begun is begun anew, what is done stays."""
-    goal = goal.model_copy(update={"train": goal.train.model_copy(update={"tokens": 100 * 640})})
+    goal = goal.model_copy(update={"train": goal.train.model_copy(update={"tokens": 100.0 * 640})})
     (tmp_path / "goal.toml").write_text(goal.to_toml())
     goal = load_recipe(tmp_path / "goal.toml")
     run = tmp_path / "tiny-tune"
@@ -152,6 +132,7 @@ def test_a_killed_tuning_goes_on(goal, tmp_path):
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while not list(run.glob("trials/*/*/metrics.jsonl")) and time.monotonic() < deadline:
+        assert process.poll() is None
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
     process.wait()

@@ -61,6 +61,10 @@ def _with_processes(sweep: Sweep, workers: int, reporter: Reporter) -> None:
             process.join()
 
 
+def _run(sweep: Sweep) -> None:
+    sweep.work()
+
+
 def _work(sweep: Sweep) -> None:
     """In a process of its own, which ends with the one that started it; that one hears of Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -85,8 +89,8 @@ def _with_ray(sweep: Sweep, workers: int, reporter: Reporter, address: str) -> N
             address=None if address == "local" else address, log_to_driver=False, include_dashboard=False
         )
     try:
-        remote = ray.remote(num_cpus=sweep.threads, max_retries=3)(sweep.work)
-        waiting = [remote.remote() for _ in range(workers)]
+        remote = ray.remote(num_cpus=sweep.threads, max_retries=3)(_run)
+        waiting = [remote.remote(sweep) for _ in range(workers)]
         while waiting:
             done, waiting = ray.wait(waiting, timeout=POLL)
             reporter.advance(_done(sweep))
