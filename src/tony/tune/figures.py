@@ -74,7 +74,8 @@ def _draw_curve(axis: Axes, curve: Curve, color: Any, top: float) -> None:
             lw=0,
         )
     diverged = curve.log2_lrs[~np.isfinite(curve.means)]
-    axis.plot(diverged, np.full(len(diverged), top), "x", color=color, ms=6, clip_on=False)
+    if len(diverged):
+        axis.plot(diverged, np.full(len(diverged), top), "x", color=color, ms=6)
     best = curve.optimum()
     axis.plot(best.log2_lr, best.loss, "o", ms=11, mfc="none", mec=color, mew=1.6)
 

@@ -21,7 +21,7 @@ body { margin: 0 auto; max-width: 1040px; padding: 32px 24px 64px; }
 h1 { font-size: 1.6rem; margin: 0; letter-spacing: -.01em; } h2 { font-size: 1.1rem; margin: 0 0 4px; }
 .about { color: var(--soft); margin: 4px 0 20px; } .note { color: var(--soft); font-size: .875rem; margin: 0 0 12px; max-width: 75ch; }
 section { background: var(--card); border: 1px solid var(--edge); border-radius: 14px; padding: 20px 22px; margin: 0 0 18px; }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(190px, 1fr)); gap: 14px; margin: 0 0 18px; }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 14px; margin: 0 0 18px; }
 .tile { background: var(--card); border: 1px solid var(--edge); border-radius: 14px; padding: 14px 18px; }
 .tile b { display: block; font-size: 1.45rem; font-weight: 650; letter-spacing: -.01em; }
 .tile span { color: var(--soft); font-size: .85rem; }

@@ -7,6 +7,7 @@ import multiprocessing
 import signal
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 from tony.errors import TonyError
@@ -29,14 +30,22 @@ def work_off(
     """
     study = sweep.study
     total = len(sweep.jobs())
-    reporter.begin(what, total, _done(sweep))
+    last = _done(sweep)
+    reporter.begin(what, total, last)
+
+    def show(done: int) -> None:
+        nonlocal last
+        if done != last:
+            last = done
+            reporter.advance(done)
+
     if ray_address is not None:
-        _with_ray(sweep, workers, reporter, ray_address)
+        _with_ray(sweep, workers, show, ray_address)
     elif workers == 1:
         sweep.work()
     else:
-        _with_processes(sweep, workers, reporter)
-    reporter.advance(_done(sweep))
+        _with_processes(sweep, workers, show)
+    show(_done(sweep))
     if _done(sweep) < total:
         reason = problem(study.get_trials(deepcopy=False)) or "a worker died. Is there enough memory?"
         raise TonyError(f"{what}: {reason}. The same command goes on")
@@ -46,7 +55,7 @@ def _done(sweep: Sweep) -> int:
     return sum(trial.state in DONE for _, trial in sweep.jobs())
 
 
-def _with_processes(sweep: Sweep, workers: int, reporter: Reporter) -> None:
+def _with_processes(sweep: Sweep, workers: int, show: Callable[[int], None]) -> None:
     context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=_work, args=(sweep,), daemon=True) for _ in range(workers)]
     for process in processes:
@@ -54,7 +63,7 @@ def _with_processes(sweep: Sweep, workers: int, reporter: Reporter) -> None:
     try:
         while any(process.is_alive() for process in processes):
             time.sleep(POLL)
-            reporter.advance(_done(sweep))
+            show(_done(sweep))
     finally:
         for process in processes:
             process.kill()
@@ -74,7 +83,7 @@ def _work(sweep: Sweep) -> None:
         sweep.work()
 
 
-def _with_ray(sweep: Sweep, workers: int, reporter: Reporter, address: str) -> None:
+def _with_ray(sweep: Sweep, workers: int, show: Callable[[int], None], address: str) -> None:
     try:
         import ray
     except ImportError:
@@ -93,7 +102,7 @@ def _with_ray(sweep: Sweep, workers: int, reporter: Reporter, address: str) -> N
         waiting = [remote.remote(sweep) for _ in range(workers)]
         while waiting:
             done, waiting = ray.wait(waiting, timeout=POLL)
-            reporter.advance(_done(sweep))
+            show(_done(sweep))
             with suppress(ray.exceptions.RayTaskError):  # the queue holds what went wrong
                 ray.get(done)
     finally:
