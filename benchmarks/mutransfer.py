@@ -5,7 +5,7 @@
 Parts (default all): width, depth, resnet, embedding, cost, reverse. Every run's result is kept in FOLDER/runs.jsonl, so the
 same command goes on after it was stopped, and parts share their runs. Each part says first how long it should take.
 
-The transformers learn the digit world, all modalities, at head_dim 32, for 448 steps of 640 ids: warm-up over 15% of the
+The transformers learn the digit world in English, all modalities, at head_dim 32, for 256 steps of 640 ids: warm-up over 30% of the
 steps, decay to 0 over the last 60%. The loss is the training loss over the last eighth of the steps, modalities weighted by
 the recipe's shares. Learning rates lie a factor 2 apart and go on to either side until the best has two neighbours, under
 both parametrisations alike; under muP the best and its neighbours have three seeds. The standard parametrisation is Tony's
@@ -49,6 +49,7 @@ MOST_DRIFT = {"width": 0.5, "depth": 1.0, "resnet": 0.5}  # factors of 2
 MOST_REGRET = 0.01
 LEAST_WIDER = 0.98
 MOST_COST = 0.07
+DATA = ['data.languages=["en"]', "data.voices=16", "data.examples=30000"]
 WAYS = ("muP", "standard")
 EMBEDDING_FACTORS = tuple(2.0**power for power in (-2, -1, 0, 1, 2))
 UNSTABLE = 1.25  # times the least loss of its own curve
@@ -341,7 +342,7 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--recipe", type=Path, default=ROOT / "recipes" / "digits.toml")
     parser.add_argument("--fashion", type=Path, help="folder of Debian's dataset-fashion-mnist")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=448)
+    parser.add_argument("--steps", type=int, default=256)
     parser.add_argument("--widths", type=int, nargs="+", default=[64, 128, 256, 512])
     parser.add_argument(
         "--depths", type=int, nargs="+", default=[128, 2, 4, 8], help="the width, then the depths"
@@ -351,9 +352,7 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--target", type=int, default=256, help="width of the cost part's target")
     parser.add_argument("--target-steps", type=int, default=1600)
     parser.add_argument("--trials", type=int, default=8)
-    parser.add_argument(
-        "--set", dest="overrides", nargs="*", default=["data.examples=30000"], help="of the recipe's data"
-    )
+    parser.add_argument("--set", dest="overrides", nargs="*", default=DATA, help="of the recipe's data")
     return parser.parse_args()
 
 
