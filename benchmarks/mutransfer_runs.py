@@ -120,10 +120,15 @@ class Results:
         self.path = folder / "runs.jsonl"
         self.known: dict[str, dict[str, Any]] = {}
         if self.path.is_file():
-            for line in self.path.read_text(encoding="utf-8").splitlines():
+            text = self.path.read_text(encoding="utf-8")
+            if text and not text.endswith(
+                "\n"
+            ):  # cut short by a kill: what comes next begins a line of its own
+                self.path.write_text(text + "\n", encoding="utf-8")
+            for line in text.splitlines():
                 try:
                     row = json.loads(line)
-                except json.JSONDecodeError:  # cut short by a kill
+                except json.JSONDecodeError:
                     continue
                 self.known[row["key"]] = row["outcome"]
 

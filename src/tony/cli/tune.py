@@ -46,14 +46,14 @@ def tune(
     from tony.cli.show import print_json
     from tony.train.progress import Terminal
     from tony.tune.space import read_space
-    from tony.tune.tune import Settings, default_workers
+    from tony.tune.tune import Settings, arrangement
     from tony.tune.tune import tune as run_tuning
 
     recipe = recipe_for(source, overrides or [])
-    workers = workers or default_workers(recipe)
+    workers, threads = arrangement(recipe, workers)
     settings = Settings(
         search=search.value, trials=trials, space=read_space(space) if space else None, width=width, depth=depth,
-        share=share, check=check, seeds=seeds, workers=workers, storage=storage, ray=ray, seed=seed,
+        share=share, check=check, seeds=seeds, workers=workers, threads=threads, storage=storage, ray=ray, seed=seed,
     )  # fmt: skip
     with Terminal() as reporter:
         verdict, written = run_tuning(recipe, runs, settings, reporter, out)

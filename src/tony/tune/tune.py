@@ -92,11 +92,15 @@ def tune(
     return verdict, written
 
 
-def default_workers(recipe: Recipe) -> int:
-    """One a core, as two processes of one thread do more than one of two; one where there is a GPU."""
-    if choose_device(recipe.train.device).type != "cpu":
-        return 1
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def arrangement(recipe: Recipe, workers: int | None) -> tuple[int, int]:
+    """(workers, threads of each): a worker a core unless told, as two of one thread do more than one of two.
+
+    One worker where there is a GPU.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if workers is None:
+        workers = cores if choose_device(recipe.train.device).type == "cpu" else 1
+    return workers, max(1, cores // workers)
 
 
 class Tuning:
@@ -121,7 +125,6 @@ class Tuning:
             raise TonyError("tune: an attention scale needs model.qk_norm=true, whose gain absorbs it")
         self.run = Run.create(self.recipe, root)
         self.data = Data.of(self.run, reporter)
-        torch.set_num_threads(settings.threads)
 
     @property
     def tokens(self) -> float:
@@ -139,7 +142,7 @@ class Tuning:
         key = json.dumps([self.recipe.hash, vars(self.job()), [str(item) for item in settled]])
         digest = hashlib.sha256(key.encode()).hexdigest()[:8]
         return Sweep(
-            folder=self.run.path,
+            folder=self.run.path.resolve(),
             storage=self.settings.storage or f"sqlite:///{(self.run.path / 'tune.db').resolve()}",
             name=f"{self.recipe.name}-{purpose}-{digest}",
             space=self.space,
