@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 
@@ -18,7 +19,9 @@ from optuna.trial import TrialState
 from tony.errors import TonyError
 from tony.runs import load_recipe
 from tony.train.progress import Silent
-from tony.tune.space import Choice, Range
+from tony.tune import sweep
+from tony.tune.space import Choice, Range, random_point
+from tony.tune.trial import Outcome, run_trial
 from tony.tune.tune import Settings, Tuning, tune
 
 SPACE = {"lr": Range(0.002, 0.03), "decay": Choice((0.2, 1.0))}
@@ -146,3 +149,53 @@ def test_a_killed_tuning_goes_on(goal, tmp_path):
     states = [trial.state for trial in study.get_trials()]
     assert states.count(TrialState.COMPLETE) == 6 and TrialState.RUNNING not in states
     assert TrialState.FAIL in states, "the kill came too late to show anything"
+
+
+def test_a_trial_that_failed_is_run_again(goal, tmp_path, monkeypatch):
+    """A full disk, say: the reason is told, and the same command runs just that point."""
+    settings = replace(QUICK, share=0.1, check=False)
+    points = [values for values, _ in Tuning(goal, tmp_path, settings, Silent()).search()]
+    other = replace(settings, seed=1)
+    calls = []
+
+    def fail_once(*arguments):
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise TonyError("no space left")
+        return run_trial(*arguments)
+
+    monkeypatch.setattr(sweep, "run_trial", fail_once)
+    with pytest.raises(TonyError, match="no space left"):
+        Tuning(goal, tmp_path, other, Silent()).search()
+    found = Tuning(goal, tmp_path, other, Silent()).search()
+    assert len(calls) == 4 and len(found) == 3
+    lrs = {values["lr"] for values, _ in found}
+    assert (
+        lrs
+        == {random_point(SPACE, 1, index)["lr"] for index in range(3)}
+        != {point["lr"] for point in points}
+    )
+
+
+def test_trials_of_another_machine_are_waited_for(goal, tmp_path):
+    """One worker here, one that only takes a trial and ends it a moment later."""
+    settings = replace(QUICK, share=0.1, check=False)
+    tuning = Tuning(goal, tmp_path, settings, Silent())
+    space = sorted((name, str(choices)) for name, choices in SPACE.items())
+    queue = tuning.sweep("search", "random", 0, space)
+    for index in range(3):
+        queue.enqueue(tuning.job(), random_point(SPACE, 0, index), index)
+    taken = queue.study.ask()
+    taken.set_user_attr("worker", {"host": "elsewhere", "pid": 1, "started": "0", "seen": time.time()})
+
+    def elsewhere():
+        time.sleep(2)
+        outcome = Outcome(loss=9.0, by_modality={}, losses=[(1, 9.0)], parameters=1, tokens=1, seconds=2.0)
+        taken.set_user_attr("outcome", outcome.to_dict())
+        taken.study.tell(taken, 9.0)
+
+    other = threading.Thread(target=elsewhere)
+    other.start()
+    found = tuning.search()
+    other.join()
+    assert len(found) == 3 and found[-1][1].loss == 9.0

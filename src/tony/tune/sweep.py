@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -104,9 +103,9 @@ class Sweep:
                 "Give a database URL, such as sqlite:///tune.db or postgresql://user@host/name, and install its driver"
             ) from None
 
-    def enqueue(self, job: Job, params: dict[str, Any] | None = None) -> None:
-        """Let a job wait; `params` are a point of the space that is fixed already."""
-        self.study.enqueue_trial(params or {}, user_attrs={"job": vars(job)})
+    def enqueue(self, job: Job, params: dict[str, Any] | None = None, index: int | None = None) -> None:
+        """Let a job wait; `params` are point `index` of the search, where that is fixed already."""
+        self.study.enqueue_trial(params or {}, user_attrs={"job": vars(job), "index": index})
 
     def jobs(self) -> list[tuple[Job, FrozenTrial]]:
         """Every job with the state of its trial, in the order in which they came; those that failed left out."""
@@ -131,8 +130,15 @@ class Sweep:
         for trial in dead:
             study.tell(trial.number, state=TrialState.FAIL)
             if "job" in trial.user_attrs:
-                study.enqueue_trial(trial.params, user_attrs={"job": trial.user_attrs["job"]})
+                self.enqueue(Job(**trial.user_attrs["job"]), trial.params, trial.user_attrs["index"])
         return len(dead)
+
+    def problems(self) -> dict[int, str]:
+        """What failed trials said, by number."""
+        trials = self.study.get_trials(deepcopy=False, states=[TrialState.FAIL])
+        return {
+            trial.number: trial.user_attrs["problem"] for trial in trials if "problem" in trial.user_attrs
+        }
 
     def work(self) -> None:
         """Take job after job until none waits. What every worker runs.
@@ -174,12 +180,6 @@ class Sweep:
             trial.study.tell(trial, state=TrialState.PRUNED)
         else:
             trial.study.tell(trial, outcome.loss)
-
-
-def problem(trials: Sequence[FrozenTrial]) -> str | None:
-    """What the last failed trial said."""
-    said = [trial.user_attrs["problem"] for trial in trials if "problem" in trial.user_attrs]
-    return said[-1] if said else None
 
 
 def _next(study: optuna.Study) -> optuna.Trial | None:

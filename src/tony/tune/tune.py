@@ -167,8 +167,10 @@ class Tuning:
             points = [random_point(self.space, settings.seed, index) for index in range(settings.trials)]
         if settings.search == "tpe":
             points[STARTUP:] = [{}] * (len(points) - STARTUP)
-        for point in points[len(sweep.jobs()) :]:
-            sweep.enqueue(self.job(), point)
+        queued = {trial.user_attrs["index"] for _, trial in sweep.jobs()}
+        for index, point in enumerate(points):
+            if index not in queued:
+                sweep.enqueue(self.job(), point, index)
         self.work_off(sweep, f"searching ({settings.search}, width {self.width}, depth {self.depth})")
         found = [(values, outcome) for _, values, outcome in sweep.outcomes()]
         found.sort(key=lambda pair: pair[1].loss)
@@ -224,9 +226,7 @@ class Tuning:
     def target(self, best: list[tuple[dict[str, Any], Outcome]]) -> Recipe:
         """The target's recipe with the values found, relative to the proxy."""
         goal = self.goal.model_copy(update={"name": f"{self.goal.name}-tuned"})
-        base_depth = (
-            self.depth if self.depth != goal.model.depth or (goal.mup and goal.mup.base_depth) else None
-        )
+        base_depth = self.depth if self.depth != goal.model.depth else None
         return with_values(parametrized(goal, "muP", self.width, base_depth), best[0][0])
 
     def verdict(self, best: list[tuple[dict[str, Any], Outcome]], checked: Checked | None) -> Verdict:

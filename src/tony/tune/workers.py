@@ -10,9 +10,11 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
+from optuna.trial import TrialState
+
 from tony.errors import TonyError
 from tony.train.progress import Reporter
-from tony.tune.sweep import DONE, Sweep, problem
+from tony.tune.sweep import DONE, Sweep
 
 PR_SET_PDEATHSIG = 1
 POLL = 0.5
@@ -28,10 +30,8 @@ def work_off(
     Raises:
         TonyError: a job that cannot be run, Ray missing, or a cluster that cannot reach the database.
     """
-    study = sweep.study
-    total = len(sweep.jobs())
     last = _done(sweep)
-    reporter.begin(what, total, last)
+    reporter.begin(what, len(sweep.jobs()), last)
 
     def show(done: int) -> None:
         nonlocal last
@@ -39,16 +39,20 @@ def work_off(
             last = done
             reporter.advance(done)
 
-    if ray_address is not None:
-        _with_ray(sweep, workers, show, ray_address)
-    elif workers == 1:
-        sweep.work()
-    else:
-        _with_processes(sweep, workers, show)
-    show(_done(sweep))
-    if _done(sweep) < total:
-        reason = problem(study.get_trials(deepcopy=False)) or "a worker died. Is there enough memory?"
-        raise TonyError(f"{what}: {reason}. The same command goes on")
+    begun_with = sweep.problems()
+    while waiting := [trial.state for _, trial in sweep.jobs() if trial.state not in DONE]:
+        if TrialState.WAITING not in waiting:  # others have taken the rest: wait for them
+            time.sleep(POLL)
+            sweep.revive()
+        elif ray_address is not None:
+            _with_ray(sweep, workers, show, ray_address)
+        elif workers == 1:
+            sweep.work()
+        else:
+            _with_processes(sweep, workers, show)
+        show(_done(sweep))
+        if new := {number: said for number, said in sweep.problems().items() if number not in begun_with}:
+            raise TonyError(f"{what}: {next(iter(new.values()))}. The same command goes on")
 
 
 def _done(sweep: Sweep) -> int:
@@ -68,6 +72,12 @@ def _with_processes(sweep: Sweep, workers: int, show: Callable[[int], None]) -> 
         for process in processes:
             process.kill()
             process.join()
+    died = next((process for process in processes if process.exitcode), None)
+    if died is not None:
+        raise TonyError(
+            f"a worker ended with status {died.exitcode}. Is there memory for {workers}? Give fewer --workers; "
+            "the same command goes on"
+        )
 
 
 def _run(sweep: Sweep) -> None:
@@ -79,7 +89,7 @@ def _work(sweep: Sweep) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    with suppress(TonyError):  # the queue holds what went wrong
+    with suppress(Exception):  # the queue holds what went wrong
         sweep.work()
 
 
