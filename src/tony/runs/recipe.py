@@ -16,6 +16,7 @@ from tony.errors import TonyError
 
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0)]
+Factor = Annotated[float, Field(gt=0)]
 
 
 class _Section(BaseModel):
@@ -154,6 +155,10 @@ class MupRecipe(_Section):
 
     base_width: Positive
     base_depth: Positive | None = Field(None, description="None = hyperparameters are not carried over depth")
+    init_scale: Factor = Field(1.0, description="on the initial values of the blocks' matrices")
+    embedding_scale: Factor = Field(1.0, description="on the embeddings, as a multiplier in the forward pass")
+    attention_scale: Factor = Field(1.0, description="on the attention logits; needs model.qk_norm")
+    output_scale: Factor = Field(1.0, description="on the logits")
 
 
 class Sampling(_Section):

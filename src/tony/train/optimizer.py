@@ -49,7 +49,31 @@ def plan_for(model: ModelRecipe, mup: MupRecipe, vocabulary: int) -> Plan:
         # Transformer.reset divides what writes to the residual stream by sqrt(2 depth).
         ratio = model.depth / mup.base_depth
         depth = Depth(ratio=ratio, writes=RESIDUAL_WRITES, blocks="blocks.*", init="inverse_sqrt")
-    return Plan(shapes(mup.base_width), shapes(2 * mup.base_width), shapes(model.width), depth=depth)
+    return Plan(
+        shapes(mup.base_width),
+        shapes(2 * mup.base_width),
+        shapes(model.width),
+        depth=depth,
+        multipliers=_multipliers(model, mup),
+        init_scales={"blocks.*norm*": 1.0, "blocks.*": mup.init_scale} if mup.init_scale != 1 else None,
+    )
+
+
+def _multipliers(model: ModelRecipe, mup: MupRecipe) -> dict[str, float]:
+    """The recipe's constant multipliers, by the parameters that absorb them.
+
+    The gain of normalised queries is what the attention logits are proportional to.
+    """
+    if mup.attention_scale != 1 and not model.qk_norm:
+        raise TonyError(
+            f"mup.attention_scale={mup.attention_scale:g} needs model.qk_norm=true, whose gain absorbs it"
+        )
+    scales = {
+        "embedding": mup.embedding_scale,
+        "blocks.*.attention.q_norm": mup.attention_scale,
+        "readout": mup.output_scale,
+    }
+    return {pattern: scale for pattern, scale in scales.items() if scale != 1}
 
 
 class Optimizers:
