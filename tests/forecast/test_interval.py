@@ -43,16 +43,15 @@ def test_the_90_percent_interval_covers_85_to_95_percent_of_200_ladders(make, fo
 
 
 def test_rows_of_one_run_do_not_count_as_independent():
-    """Forty points of four curves that err together leave more doubt than forty runs."""
-    c = np.tile(np.geomspace(1e13, 1e15, 10), 4)
+    """Eighty points of eight curves that err together leave more doubt than eighty runs."""
+    c = np.tile(np.geomspace(1e13, 1e15, 10), 8)
     _, truth = power_runs(10)
-    rng = np.random.default_rng(0)
-    together = np.repeat(rng.normal(size=4), 10) * 0.01
+    together = np.repeat(np.random.default_rng(0).normal(size=8), 10) * 0.01
     loss = truth(c) * np.exp(together)
-    curves = runs_of(loss, c=c, run=np.repeat(np.arange(4), 10))
-    single = runs_of(loss, c=c)
+    curves, single = runs_of(loss, c=c, run=np.repeat(np.arange(8), 10)), runs_of(loss, c=c)
     wide, narrow = (
-        bootstrap(fit(r, "power+constant:C"), 300).predict(C=1e16, noisy=False) for r in (curves, single)
+        bootstrap(fit(runs, "power+constant:C", delta=0.1), 300).predict(C=1e15, noisy=False)
+        for runs in (curves, single)
     )
     assert wide.half_width > 1.3 * narrow.half_width
 

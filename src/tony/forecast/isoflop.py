@@ -71,7 +71,9 @@ def budgets(runs: Runs) -> list[np.ndarray]:
     order = np.argsort(log_c, kind="stable")
     cuts = np.flatnonzero(np.diff(log_c[order]) > np.log1p(SAME_BUDGET)) + 1
     groups = [group for group in np.split(order, cuts) if len(np.unique(runs.column("N")[group])) >= 3]
-    return [group for group in groups if np.ptp(log_c[group]) < np.log1p(WIDEST)]
+    groups = [group for group in groups if np.ptp(log_c[group]) < np.log1p(WIDEST)]
+    # Budgets that meet by chance are no design: most rows must belong to one.
+    return groups if 2 * sum(map(len, groups)) >= len(runs) else []
 
 
 def fit_isoflops(runs: Runs, resamples: int = 400, seed: int = 0) -> IsoFlops:
