@@ -155,7 +155,13 @@ def fit_size(runs: Runs, resamples: int = 200, seed: int = 0) -> SizeLaw:
 
 
 def _through(n: np.ndarray, c: np.ndarray, rows: np.ndarray) -> SizeLaw | None:
-    """Least squares of log N on log C; None with fewer than three sizes."""
+    """Least squares of log N on log C; None with fewer than three sizes.
+
+    The smallest and the largest size that were trained lie on the hull also where still smaller or larger ones would, which
+    flattens the law: with five sizes or more they are left out.
+    """
+    if len(np.unique(n[rows])) >= 5:
+        rows = rows[(n[rows] > n[rows].min()) & (n[rows] < n[rows].max())]
     if len(np.unique(n[rows])) < 3:
         return None
     beta, log_g = np.polyfit(np.log(c[rows]), np.log(n[rows]), 1)

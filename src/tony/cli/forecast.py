@@ -1,0 +1,109 @@
+"""`tony forecast`: fit anybody's runs, plan a run from a fitted law, or climb a ladder and forecast (RECIPE)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from tony.errors import TonyError
+
+
+class VerbOrRecipe(TyperGroup):
+    """`tony forecast RECIPE` is `tony forecast ladder RECIPE`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        first = next((arg for arg in args if not arg.startswith("-")), None)
+        if first is not None and first not in self.commands and "--help" not in args[: args.index(first)]:
+            args = ["ladder", *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(
+    cls=VerbOrRecipe,
+    help="Scaling laws: forecast the loss before you pay for it.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+
+Json = Annotated[bool, typer.Option("--json", help="print the result as JSON and nothing else")]
+
+
+@app.command("fit")
+def fit(
+    data: Annotated[Path, typer.Argument(help="a CSV with a header and one row a run")],
+    n: Annotated[str | None, typer.Option(help="column of parameters N")] = None,
+    d: Annotated[str | None, typer.Option(help="column of training tokens D")] = None,
+    c: Annotated[str | None, typer.Option(help="column of compute C; without it C = 6 N D")] = None,
+    loss: Annotated[str, typer.Option(help="column of losses, nats per token")] = "loss",
+    run: Annotated[str | None, typer.Option(help="column that says which run a row belongs to")] = None,
+    where: Annotated[
+        list[str] | None, typer.Option(help="COLUMN=VALUE, or COLUMN=VALUE|VALUE: only these rows")
+    ] = None,
+    n_unit: Annotated[str, typer.Option(help="of N: 1, K, M, B or T")] = "1",
+    d_unit: Annotated[str, typer.Option(help="of D: 1, K, M, B or T")] = "1",
+    c_unit: Annotated[str, typer.Option(help="of C: flop or pf-day")] = "flop",
+    form: Annotated[
+        str, typer.Option(help="joint, overtraining, power+constant:C (or :N, :D), power:C, or auto")
+    ] = "auto",
+    delta: Annotated[float, typer.Option(help="of the Huber loss of log L; inf is least squares")] = 1e-3,
+    budget: Annotated[
+        list[float] | None, typer.Option(help="FLOP: say what is compute-optimal for them")
+    ] = None,
+    at: Annotated[
+        list[str] | None, typer.Option(help="forecast here, such as N=7e9,D=1.4e11 or C=1e22")
+    ] = None,
+    resamples: Annotated[int, typer.Option(help="of the bootstrap")] = 1000,
+    seed: Annotated[int, typer.Option(help="of the bootstrap")] = 0,
+    plots: Annotated[Path | None, typer.Option(help="folder for compute, isoflop and residuals .png")] = None,
+    save: Annotated[Path | None, typer.Option(help="write the law, for `tony forecast plan --law`")] = None,
+    as_json: Json = False,
+) -> None:
+    """Fit scaling laws to a table of runs, from any trainer."""
+    from tony.forecast.report import analyse, save_law
+    from tony.forecast.table import read_runs
+
+    points = [_point(text) for text in at or []]
+    units = {"n_unit": n_unit, "d_unit": d_unit, "c_unit": c_unit}
+    runs = read_runs(data, n=n, d=d, c=c, loss=loss, run=run, where=_conditions(where or []), **units)
+    report = analyse(runs, form, delta, resamples, seed)
+    result = report.to_dict(budget or [], points)
+    if plots is not None:
+        from tony.forecast.figures import draw
+
+        result["plots"] = [str(path) for path in draw(report, plots, points)]
+    if save is not None:
+        save_law(save, report.found)
+        result["saved"] = str(save)
+    if as_json:
+        from tony.cli.show import print_json
+
+        print_json(result)
+        return
+    from tony.cli.show_forecast import print_report
+
+    print_report(result)
+
+
+def _conditions(texts: list[str]) -> dict[str, list[str]]:
+    found = {}
+    for text in texts:
+        column, separator, values = text.partition("=")
+        if not separator:
+            raise TonyError(f"--where {text!r}: write COLUMN=VALUE, such as --where dataset=rpj")
+        found[column] = values.split("|")
+    return found
+
+
+def _point(text: str) -> dict[str, float]:
+    """`N=7e9,D=1.4e11` as numbers."""
+    try:
+        point = {k.strip().upper(): float(v) for k, v in (pair.split("=") for pair in text.split(","))}
+    except ValueError:
+        point = {}
+    if not point or not point.keys() <= {"N", "D", "C"} or min(point.values()) <= 0:
+        raise TonyError(f"--at {text!r}: write such as --at N=7e9,D=1.4e11 or --at C=1e22")
+    return point
