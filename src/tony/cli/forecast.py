@@ -107,3 +107,52 @@ def _point(text: str) -> dict[str, float]:
     if not point or not point.keys() <= {"N", "D", "C"} or min(point.values()) <= 0:
         raise TonyError(f"--at {text!r}: write such as --at N=7e9,D=1.4e11 or --at C=1e22")
     return point
+
+
+@app.command("plan")
+def plan(
+    flops: Annotated[float, typer.Option(help="compute of the run, FLOP")],
+    gpus: Annotated[int, typer.Option(help="how many")] = 8,
+    gpu: Annotated[str, typer.Option(help="a100, h100, h200, b200 or l40s")] = "h100",
+    law: Annotated[
+        Path | None, typer.Option(help="from `tony forecast fit --save`; without it published constants")
+    ] = None,
+    embeddings: Annotated[
+        bool, typer.Option("--embeddings/--no-embeddings", help="whether the law's N counts embeddings")
+    ] = False,
+    vocabulary: Annotated[int, typer.Option(help="of the model")] = 128_256,
+    context: Annotated[int, typer.Option(help="tokens of a row")] = 8192,
+    batch_tokens: Annotated[int | None, typer.Option(help="without it 0.292 C^0.327")] = None,
+    mfu: Annotated[float, typer.Option(help="model FLOP utilisation that is reached")] = 0.4,
+    price: Annotated[float | None, typer.Option(help="dollars of a GPU for an hour")] = None,
+    as_json: Json = False,
+) -> None:
+    """Size, tokens, loss, memory, days and cost of a run: compute-optimal, and over-trained."""
+    from dataclasses import replace
+
+    from tony.forecast.plan import GPUS
+    from tony.forecast.plan import plan as make
+    from tony.forecast.published import Published
+    from tony.forecast.report import load_law
+
+    if gpu not in GPUS:
+        raise TonyError(f"--gpu {gpu!r} is not known. Known: {', '.join(GPUS)}")
+    chosen = GPUS[gpu] if price is None else replace(GPUS[gpu], dollars=price)
+    if flops <= 0:
+        raise TonyError(f"--flops {flops:g}: give a number above 0")
+    found = Published() if law is None else load_law(law)
+    best = found.optimum(flops) if law is None else found.law.optimum(flops)
+    settings = {"vocabulary": vocabulary, "context": context, "batch_tokens": batch_tokens, "mfu": mfu}
+    choices = make(found, best, flops, gpus, chosen, with_embeddings=embeddings, **settings)
+    result = {
+        "flops": flops, "gpus": gpus, "gpu": gpu, "mfu": mfu, "dollars_per_gpu_hour": chosen.dollars,
+        "law": str(law) if law else found.name, "choices": [choice.to_dict() for choice in choices],
+    }  # fmt: skip
+    if as_json:
+        from tony.cli.show import print_json
+
+        print_json(result)
+        return
+    from tony.cli.show_forecast import print_plan
+
+    print_plan(result)

@@ -70,3 +70,49 @@ def _loss(loss: dict[str, Any] | None) -> str:
         return ""
     around = f" (90%: {interval(loss)})" if loss.get("low") is not None else ""
     return f", loss {loss['value']:.4g}{around}"
+
+
+def print_plan(result: dict[str, Any]) -> None:
+    """One column a choice."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console, choices = Console(), result["choices"]
+    head = f"{result['flops']:.3g} FLOP on {result['gpus']} {result['gpu']} at {result['mfu']:.0%} utilisation; law: {result['law']}"
+    console.print(head, highlight=False, markup=False)
+    table = Table()
+    table.add_column("")
+    for choice in choices:
+        table.add_column(choice["name"], justify="right")
+    lines = {
+        "parameters N": lambda c: _short(c["N"]),
+        "tokens D": lambda c: _short(c["D"]),
+        "tokens per parameter": lambda c: f"{c['tokens_per_parameter']:.0f}",
+        "loss": lambda c: f"{c['loss']['value']:.3f}",
+        "interval": lambda c: f"{c['loss']['low']:.3f} to {c['loss']['high']:.3f}",
+        "width x depth": lambda c: f"{c['shape']['width']} x {c['shape']['depth']}",
+        "shards x tensor parallel": lambda c: f"{c['shards']} x {c['tensor_parallel']}",
+        "rows a GPU x accumulated": lambda c: f"{c['sequences_per_gpu']} x {c['accumulation']}",
+        "batch, tokens": lambda c: _short(c["batch_tokens"]),
+        "memory a GPU, GB": lambda c: f"{c['memory']['total'] / 1e9:.1f}",
+        "step, seconds": lambda c: f"{c['step_seconds']:.2f}",
+        "steps": lambda c: f"{c['steps']:,.0f}",
+        "days": lambda c: f"{c['days']:.1f}",
+        "cost": lambda c: f"${c['dollars']:,.0f}",
+    }
+    for name, text in lines.items():
+        table.add_row(name, *(text(choice) for choice in choices))
+    console.print(table)
+    typer.echo(f"priced at ${result['dollars_per_gpu_hour']:g} a GPU and hour (--price to change)", err=True)
+    for note in dict.fromkeys(w for c in choices for w in c["loss"]["warnings"]):
+        typer.echo(f"warning: {note}", err=True)
+    for choice in choices:
+        if choice["refused"]:
+            typer.echo(f"does not fit: {choice['name']}: {choice['refused']}", err=True)
+
+
+def _short(value: float) -> str:
+    for size, suffix in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K")):
+        if value >= size:
+            return f"{value / size:.3g}{suffix}"
+    return f"{value:.3g}"
