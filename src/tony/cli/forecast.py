@@ -156,3 +156,95 @@ def plan(
     from tony.cli.show_forecast import print_plan
 
     print_plan(result)
+
+
+@app.command("ladder")
+def ladder(
+    recipe: Annotated[str, typer.Argument(help="a recipe with a [forecast] section")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="key=value, such as forecast.sizes=5")] = None,
+    runs: Annotated[Path, typer.Option(help="where run folders live")] = Path("runs"),
+    receipt: Annotated[
+        Path | None, typer.Option(help="where the receipt goes; RUNS/NAME-forecast.json")
+    ] = None,
+    confirm: Annotated[bool, typer.Option("--confirm", help="then train the target, and compare")] = False,
+    dry: Annotated[bool, typer.Option("--dry-run", help="print what it would cost, and stop")] = False,
+    form: Annotated[str, typer.Option(help="of the law; auto is chosen by held-out error")] = "auto",
+    plots: Annotated[Path | None, typer.Option(help="folder for the pictures")] = None,
+    as_json: Json = False,
+) -> None:
+    """Train a ladder of small models, and write down the loss of a large one before it is trained."""
+    from tony.cli.recipes import SHIPPED
+    from tony.cli.show import print_json
+    from tony.forecast.ladder import load_ladder
+    from tony.train.progress import Terminal
+
+    path = Path(recipe)
+    if not path.is_file() and (SHIPPED / f"{recipe}.toml").is_file():
+        path = SHIPPED / f"{recipe}.toml"
+    steps = load_ladder(path, tuple(overrides or ()))
+    with Terminal() as reporter:
+        for line in cost_lines(steps):
+            reporter.say(line)
+        if dry:
+            if as_json:
+                print_json(
+                    {"flops": steps.flops, "target_flops": steps.target.flops, "runs": len(steps.rungs)}
+                )
+            return
+        result = climb(steps, runs, receipt, confirm, form, plots, reporter)
+    if as_json:
+        print_json(result)
+        return
+    from tony.cli.show_forecast import print_receipt
+
+    print_receipt(result)
+
+
+def cost_lines(steps: Any) -> list[str]:
+    """What a ladder will cost, before it starts."""
+    lines = [
+        f"{r.recipe.name}: width {r.recipe.model.width}, N = {r.n:,}, D = {r.tokens:,} tokens, {r.flops:.3g} FLOP"
+        for r in steps.rungs
+    ]
+    target = steps.target
+    return [
+        *lines,
+        f"in all {steps.flops:.3g} FLOP for {len(lines)} points; stable parts are shared",
+        f"target: width {target.recipe.model.width}, N = {target.n:,}, D = {target.tokens:,}, {target.flops:.3g} FLOP, "
+        f"{target.flops / steps.largest:.0f} times the largest run",
+    ]
+
+
+def climb(
+    steps: Any,
+    runs: Path,
+    receipt: Path | None,
+    confirmed: bool,
+    form: str,
+    plots: Path | None,
+    reporter: Any,
+) -> dict[str, Any]:
+    """Run the ladder, write the receipt, and confirm it where that is asked for."""
+    from tony.forecast.climb import Climber, runs_of
+    from tony.forecast.receipt import confirm, make_receipt, save_receipt
+    from tony.forecast.report import analyse
+
+    climber = Climber(steps, runs, reporter)
+    seconds, target_seconds = climber.seconds()
+    reporter.say(
+        f"about {seconds / 60:.0f} minutes here, and {target_seconds / 60:.0f} for the target (--confirm)"
+    )
+    points = climber.climb()
+    report = analyse(runs_of(points), form)
+    path = receipt or runs / f"{steps.base.name}-forecast.json"
+    result = save_receipt(path, make_receipt(steps, points, report.found))
+    if confirmed:
+        point = climber.point(steps.target) or climber.train(steps.target)
+        result = confirm(path, point)
+    result = {**result, "receipt": str(path), "warnings": report.warnings}
+    if plots is not None:
+        from tony.forecast.figures import draw
+
+        at = {k: float(result["target"][k]) for k in "NDC"}
+        result["plots"] = [str(p) for p in draw(report, plots, [at])]
+    return result

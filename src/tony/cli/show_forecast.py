@@ -116,3 +116,24 @@ def _short(value: float) -> str:
         if value >= size:
             return f"{value / size:.3g}{suffix}"
     return f"{value:.3g}"
+
+
+def print_receipt(result: dict[str, Any]) -> None:
+    """The law, the forecast, and the truth where it is known."""
+    forecast, target = result["forecast"], result["target"]
+    typer.echo(
+        f"{result['law']['formula']}, from {len(result['inputs'])} runs; irreducible {result['law']['irreducible']:.4g}"
+    )
+    typer.echo(
+        f"forecast at {result['beyond']:.0f} times the compute of the largest run (N = {_short(target['N'])}, D = {_short(target['D'])}): "
+        f"{forecast['loss']:.4f} ({forecast['level']:.0%}: {forecast['low']:.4f} to {forecast['high']:.4f})"
+    )
+    found = result.get("confirmation")
+    if found:
+        where = "inside" if found["inside"] else "outside"
+        typer.echo(
+            f"measured {found['loss']:.4f}: the forecast errs by {found['error']:+.2%}, {where} its interval"
+        )
+    for warning in (*result["warnings"], *forecast["warnings"]):
+        typer.echo(f"warning: {warning}", err=True)
+    typer.echo(f"receipt: {result['receipt']}")
