@@ -114,7 +114,7 @@ class Climber:
         """Train a rung to its end, and write its point.
 
         Raises:
-            TonyError: test loss exceeds training loss by more than the recipe's `gap`.
+            TonyError: test loss exceeds training loss by more than the recipe's `gap` and what chance explains.
         """
         run = Run.create(rung.recipe, self.root)
         if not saved_steps(run.checkpoints):
@@ -156,8 +156,11 @@ class Climber:
     def _measured(self, rung: Rung, trainer: Trainer) -> dict[str, Any]:
         tokens = self.ladder.settings.heldout_tokens
         heldout, spread = measure(trainer, trainer.heldout, tokens, seed=0)
-        train, _ = measure(trainer, trainer.batches, tokens, seed=0)
-        if heldout > train * (1 + self.ladder.settings.gap):
+        train, train_spread = measure(trainer, trainer.batches, tokens, seed=0)
+        chance = 2 * float(
+            np.hypot(spread, train_spread)
+        )  # two samples differ by so much without any learning by heart
+        if heldout - chance > train * (1 + self.ladder.settings.gap):
             raise TonyError(
                 f"{rung.recipe.name}: test loss {heldout:.4f} exceeds training loss {train:.4f} by {heldout / train - 1:.2%}, more "
                 f"than {self.ladder.settings.gap:.2%}: it learns its data by heart, and no law in N and D holds. Give it more "
