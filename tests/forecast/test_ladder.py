@@ -40,7 +40,7 @@ def pictures(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def ladder(repository, pictures):
-    path = repository / "recipes" / "forecast-images.toml"
+    path = repository / "recipes" / "ladders" / "images.toml"
     return load_ladder(path, (*SMALL, f"data.path={pictures}", "forecast.allowance=2e10"))
 
 
@@ -53,7 +53,7 @@ def climbed(ladder, tmp_path_factory):
 
 def test_the_shipped_recipes_are_planned(repository):
     for name in ("images", "code"):
-        ladder = load_ladder(repository / "recipes" / f"forecast-{name}.toml")
+        ladder = load_ladder(repository / "recipes" / "ladders" / f"{name}.toml")
         assert ladder.flops <= ladder.settings.allowance
         assert ladder.target.flops == pytest.approx(ladder.settings.beyond * ladder.largest, rel=0.5)
         assert ladder.target.flops >= ladder.settings.beyond * ladder.largest
@@ -105,7 +105,7 @@ def test_finished_runs_are_read_not_trained(ladder, climbed, monkeypatch):
 
 
 def test_learning_by_heart_is_refused(repository, pictures, tmp_path):
-    path = repository / "recipes" / "forecast-images.toml"
+    path = repository / "recipes" / "ladders" / "images.toml"
     strict = load_ladder(
         path, (*SMALL, f"data.path={pictures}", "forecast.allowance=2e10", "forecast.gap=1e-9")
     )
@@ -174,7 +174,7 @@ def test_a_second_forecast_does_not_replace_the_first(ladder, climbed, tmp_path)
 )
 def test_wrong_recipes_are_refused(repository, override, message):
     with pytest.raises(TonyError, match=message):
-        load_ladder(repository / "recipes" / "forecast-images.toml", (override,))
+        load_ladder(repository / "recipes" / "ladders" / "images.toml", (override,))
 
 
 def test_a_recipe_without_a_ladder_is_refused(repository):

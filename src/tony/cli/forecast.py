@@ -179,8 +179,8 @@ def ladder(
     from tony.train.progress import Terminal
 
     path = Path(recipe)
-    if not path.is_file() and (SHIPPED / f"{recipe}.toml").is_file():
-        path = SHIPPED / f"{recipe}.toml"
+    if not path.is_file() and (SHIPPED / "ladders" / f"{recipe}.toml").is_file():
+        path = SHIPPED / "ladders" / f"{recipe}.toml"
     steps = load_ladder(path, tuple(overrides or ()))
     with Terminal() as reporter:
         for line in cost_lines(steps):

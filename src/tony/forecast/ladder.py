@@ -97,12 +97,12 @@ def load_ladder(source: str | Path, overrides: tuple[str, ...] = ()) -> Ladder:
     try:
         tree: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise TonyError(f"{path}: no such recipe. Give one such as recipes/forecast-images.toml") from None
+        raise TonyError(f"{path}: no such recipe. Give one such as recipes/ladders/images.toml") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise TonyError(f"{path}: cannot be read as a recipe ({error})") from None
     section = tree.pop("forecast", None)
     if section is None:
-        raise TonyError(f"{path}: has no [forecast] section. See recipes/forecast-images.toml for one")
+        raise TonyError(f"{path}: has no [forecast] section. See recipes/ladders/images.toml for one")
     own = [o.removeprefix("forecast.") for o in overrides if o.startswith("forecast.")]
     for assignment in own:
         key, separator, value = assignment.partition("=")
