@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from tony.cli import chat, doctor, evaluate, serve, train, tune, up
+from tony.cli import chat, doctor, evaluate, forecast, serve, train, tune, up
 from tony.errors import TonyError
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
 app.command("up")(up.up)
 app.command("train")(train.train)
 app.command("tune")(tune.tune)
+app.add_typer(forecast.app, name="forecast")
 app.command("eval")(evaluate.evaluate)
 app.command("serve")(serve.serve)
 app.command("chat")(chat.chat)
