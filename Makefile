@@ -22,7 +22,7 @@ lint: setup
 	$(BIN)/ruff format --check .
 
 docs: setup
-	$(BIN)/python -m pytest tests/test_docs.py
+	$(BIN)/python -m pytest tests/docs tests/mup/test_guide.py tests/tune/test_guide.py
 
 setup: $(STAMP)
 
