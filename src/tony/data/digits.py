@@ -50,10 +50,10 @@ PRESET = {language: Voice(language=language, variant="Andy", pitch=45, rate=165)
 # example of text to text costs 12 ids, one that begins with a clip 270, and both show one number once.
 MIXTURE = {
     "text->text": 0.05, "text->image": 0.03, "text->audio": 0.03,
-    "image->text": 0.05, "image->image": 0.09, "image->audio": 0.05,
-    "audio->text": 0.08, "audio->image": 0.08, "audio->audio": 0.06,
-    "video->text": 0.012, "video->image": 0.030, "video->audio": 0.014, "video->direction": 0.006,
-    "text+text": 0.07, "parts+parts": 0.23, "spoken sum": 0.13, "several": 0.04,
+    "image->text": 0.07, "image->image": 0.08, "image->audio": 0.05,
+    "audio->text": 0.10, "audio->image": 0.07, "audio->audio": 0.06,
+    "video->text": 0.014, "video->image": 0.030, "video->audio": 0.014, "video->direction": 0.006,
+    "text+text": 0.06, "parts+parts": 0.22, "spoken sum": 0.13, "several": 0.03,
 }  # fmt: skip
 SUM_OUTPUTS = {"text": 0.75, "audio": 0.2, "image": 0.05}
 SPOKEN_SUM_OUTPUTS = {"text": 0.6, "audio": 0.35, "image": 0.05}
