@@ -112,6 +112,7 @@ def test_muon_moves_the_matrices_of_the_blocks_and_adamw_the_rest():
     asked = recipe(train={"optimizer": "muon", "lr": 0.01, "weight_decay": 0.0})
     torch.manual_seed(0)
     model = Transformer(TransformerConfig.from_recipe(asked.model, 50))
+    torch.nn.init.normal_(model.readout.weight, std=0.02)  # zero, it would let no gradient reach the blocks
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     optimizer = build_optimizer(model, asked.train)
     ids = torch.randint(0, 50, (4, 33))

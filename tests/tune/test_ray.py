@@ -10,7 +10,7 @@ pytest.importorskip("optuna")
 
 from tony.errors import TonyError
 from tony.train.progress import Silent
-from tony.tune.sweep import Sweep
+from tony.tune.sweep import Job, Sweep
 from tony.tune.tune import Tuning
 from tony.tune.workers import work_off
 
@@ -20,20 +20,23 @@ def tests_of_tune(beside):
     return beside(Path(__file__).with_name("test_tune.py"))
 
 
-def empty(folder):
-    return Sweep(folder=folder, storage=f"sqlite:///{folder}/tune.db", name="empty", space={})
+def waiting(folder):
+    """A queue with one job."""
+    sweep = Sweep(folder=folder, storage=f"sqlite:///{folder}/tune.db", name="waiting", space={})
+    sweep.enqueue(Job(how="muP", width=16, depth=1, base_width=16, base_depth=1, tokens=64, seed=0))
+    return sweep
 
 
 def test_without_ray_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(TonyError, match=r"tony-omni\[ray\]"):
-        work_off(empty(tmp_path), 2, Silent(), "nothing", "local")
+        work_off(waiting(tmp_path), 2, Silent(), "nothing", "local")
 
 
 def test_a_cluster_needs_a_database_that_it_reaches(tmp_path):
     pytest.importorskip("ray")
     with pytest.raises(TonyError, match="postgresql"):
-        work_off(empty(tmp_path), 2, Silent(), "nothing", "10.0.0.1:6379")
+        work_off(waiting(tmp_path), 2, Silent(), "nothing", "10.0.0.1:6379")
 
 
 @pytest.mark.slow
