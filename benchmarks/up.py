@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -32,14 +33,15 @@ def free_port() -> int:
 
 
 def resident_bytes(root: int) -> int:
-    """Resident memory of a process and all its descendants."""
+    """Memory of a process and all its descendants in which a page that several share counts once (PSS)."""
     total, todo = 0, [root]
     while todo:
         pid = todo.pop()
         try:
-            total += int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+            rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+            total += 1024 * int(re.search(r"^Pss:\s+(\d+) kB", rollup, re.MULTILINE)[1])
             todo += [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-        except (OSError, IndexError):
+        except (OSError, TypeError):
             continue
     return total
 

@@ -6,7 +6,6 @@ twice as fast as one of two threads.
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,9 +17,8 @@ from typing import Protocol
 from tony.engine import Omni
 from tony.media import Document
 
-TOGETHER = 250  # requests in one job
+TOGETHER = 125  # requests in one job
 MOST_PROCESSES = 8  # each holds the model
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc, malloc.h
 
 
 class Question(Protocol):
@@ -91,17 +89,8 @@ def _begin_process(run: str) -> None:
     import torch
 
     global _omni
-    _keep_freed_memory()
     _omni = Omni.load(run)
     torch.set_num_threads(1)
-
-
-def _keep_freed_memory() -> None:
-    """Have glibc keep what each step frees: asking the system for it again takes a seventh of the time of answering."""
-    library = ctypes.CDLL(None)
-    if hasattr(library, "mallopt"):
-        library.mallopt(M_MMAP_THRESHOLD, 1 << 30)
-        library.mallopt(M_TRIM_THRESHOLD, 1 << 30)
 
 
 def _answer(prompts: list[Document], wants: list[Sequence[str]], seed: int) -> list[Document]:
