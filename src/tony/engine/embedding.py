@@ -144,12 +144,16 @@ class Head:
             weight = {k.split(".")[1]: v for k, v in tensors.items() if k.startswith("weight.")}
             bias = {k.split(".")[1]: v for k, v in tensors.items() if k.startswith("bias.")}
             head = cls(weight, bias, tensors["sample"], about["model"], json.loads(about["receipt"]))
-            if not weight or any(w.shape[1] != head.width or len(bias[m]) != head.width for m, w in weight.items()):
+            if not weight or any(
+                w.shape[1] != head.width or len(bias[m]) != head.width for m, w in weight.items()
+            ):
                 raise ValueError("shapes that do not fit")
         except FileNotFoundError:
             raise TonyError(f"{path}: no search head. Make it: tony search FOLDER QUERY --run RUN") from None
         except (OSError, SafetensorError, KeyError, IndexError, TypeError, ValueError) as error:
-            raise TonyError(f"{path}: damaged search head ({error}). Remove it; the next search makes it again") from None
+            raise TonyError(
+                f"{path}: damaged search head ({error}). Remove it; the next search makes it again"
+            ) from None
         return head
 
 

@@ -224,7 +224,9 @@ class Omni:
             TonyError: the run has none yet, or one of other weights.
         """
         if self.run is None:
-            raise TonyError("this model is of no run folder, so it has no search head: open it with tony.load")
+            raise TonyError(
+                "this model is of no run folder, so it has no search head: open it with tony.load"
+            )
         head = Head.load(head_path(self.run))
         if head.model != weights_hash(self.run.model):
             raise TonyError(
@@ -248,7 +250,9 @@ class Omni:
         memo = {payload_key(part): ids for part, ids in self.vocabulary.encode_media(documents, {})}
         rows = [i for i, document in enumerate(documents) for _ in document]
         parts = [
-            (part.modality, self.vocabulary.encode_part(part, memo)) for document in documents for part in document
+            (part.modality, self.vocabulary.encode_part(part, memo))
+            for document in documents
+            for part in document
         ]
         features = pooled_states(self.engine, self.vocabulary, parts)
         total = np.zeros((len(documents), head.width), np.float32)

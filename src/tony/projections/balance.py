@@ -145,23 +145,22 @@ class Leading:
     def __init__(self, a: SecondMoment, b: SecondMoment, floor: float, rank: int) -> None:
         self.scale = diagonal_scale(a, b, floor)
         self.a, self.b = a.scaled(self.scale), b.scaled(1 / self.scale)
-        self._tops = self.a.top(rank), self.b.top(rank)
         # What is left is floored as the diagonal is, so that an empty rest of one source does not blow up the other's.
         self._least = (ROUNDING if np.isinf(floor) else max(floor, ROUNDING)) / len(self.scale)
-        self._inner: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
-
-    def inner(self, rank: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(span (d, m) of the leading `rank` directions of both, the moments within it (m, m) and (m, m))."""
-        if rank not in self._inner:
-            span = linalg.qr(np.hstack([top[:, :rank] for top in self._tops]), mode="economic")[0]
-            self._inner[rank] = span, span.T @ self.a.times(span), span.T @ self.b.times(span)
-        return self._inner[rank]
+        tops = self.a.top(rank), self.b.top(rank)
+        self._counts = tuple(top.shape[1] for top in tops)
+        # Interleaved: the first columns of one Q then span the leading directions of both sources for every rank.
+        order = np.argsort(np.concatenate([np.arange(count) for count in self._counts]), kind="stable")
+        self.span = linalg.qr(np.hstack(tops)[:, order], mode="economic")[0]
+        self.a_inner = self.span.T @ self.a.times(self.span)
+        self.b_inner = self.span.T @ self.b.times(self.span)
 
     def low_rank(self, ridge: float, rank: int) -> Basis:
         """The low-rank balance of these sources; see the function of that name."""
-        if not any(top.shape[1] for top in self._tops):
+        size = min(sum(min(rank, count) for count in self._counts), self.span.shape[1])
+        if size == 0:
             return _ambient_only(self.scale)
-        span, a_inner, b_inner = self.inner(rank)
+        span, a_inner, b_inner = self.span[:, :size], self.a_inner[:size, :size], self.b_inner[:size, :size]
         left, right, values = _balanced(a_inner, b_inner, ridge)
         a_left = max(self.a.trace - np.trace(a_inner), 0.0) + self._least * self.a.trace
         b_left = max(self.b.trace - np.trace(b_inner), 0.0) + self._least * self.b.trace

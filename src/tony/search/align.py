@@ -108,7 +108,11 @@ def fit(found: Sequence[Pair], features: Mapping[bytes, np.ndarray], model: str,
     optimizer = torch.optim.AdamW(maps.parameters(), lr=LR, weight_decay=WEIGHT_DECAY)
     rng = np.random.default_rng([seed, 32])
     batches = {kinds: _tensors(group, features, maps) for kinds, group in groups.items()}
-    apart = {kinds: _tensors(group, features, maps) for kinds, group in held.items() if kinds in groups and len(group) > 1}
+    apart = {
+        kinds: _tensors(group, features, maps)
+        for kinds, group in held.items()
+        if kinds in groups and len(group) > 1
+    }
     shares = np.array([len(group) for group in groups.values()], float) ** 0.5
     best, kept, at = np.inf, maps.state_dict(), 0
     for step in range(1, STEPS + 1):
