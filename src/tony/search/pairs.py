@@ -61,8 +61,10 @@ def pairs(shard: Shard, vocabulary: Vocabulary, most: int, seed: int = 0) -> lis
 
 def _shown(ids: np.ndarray, vocabulary: Vocabulary) -> Iterator[Side]:
     for side in parts_of(ids, vocabulary):
-        if side.modality == "text" and len(side.ids) <= 8:
-            if REQUEST.fullmatch(vocabulary.decode_part("text", side.ids).text):
-                continue
-        if len(side.ids):
+        if len(side.ids) and not _is_request(side, vocabulary):
             yield side
+
+
+def _is_request(side: Side, vocabulary: Vocabulary) -> bool:
+    is_short = side.modality == "text" and len(side.ids) <= 8
+    return is_short and REQUEST.fullmatch(vocabulary.decode_part("text", side.ids).text) is not None
