@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "engine": {"model", "tokens", "projections", "runs"},  # runs: tony.load opens a run folder
     "train": {"data", "tokens", "model", "mup", "runs"},
     "evals": {"engine", "sandbox", "data", "runs"},
+    "search": {"engine", "data", "runs"},
     "tune": {"train", "mup", "runs"},
     "forecast": {"train", "runs"},
     "card": {"runs"},

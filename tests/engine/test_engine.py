@@ -182,14 +182,6 @@ def test_score_is_the_log_softmax_of_the_full_forward_pass(engine):
     assert found[0] == 0 and found[1:] == pytest.approx(expected, abs=1e-4)
 
 
-def test_embed_is_the_mean_final_state(engine):
-    from tony.model import Segments
-
-    ids = prompts(engine, [21])[0]
-    states = engine.model.trunk(torch.from_numpy(ids)[None], Segments.from_lengths([[21]], 21))
-    np.testing.assert_allclose(engine.embed(ids), states.mean(0).numpy(), atol=1e-5)
-
-
 def test_bfloat16_is_close_and_leaves_the_model_alone(engine, random_model, vocabulary):
     for shape in ({}, {"tied": True, "qk_norm": False}):
         model = random_model(vocabulary.size, **shape)

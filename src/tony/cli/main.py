@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from tony.cli import chat, doctor, evaluate, forecast, serve, train, tune, up
+from tony.cli import chat, doctor, evaluate, forecast, search, serve, train, tune, up
 from tony.errors import TonyError
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app.add_typer(forecast.app, name="forecast")
 app.command("eval")(evaluate.evaluate)
 app.command("serve")(serve.serve)
 app.command("chat")(chat.chat)
+app.command("search")(search.search)
 app.command("doctor")(doctor.doctor)
 
 

@@ -168,11 +168,3 @@ class Engine:
             logits = self.model(tensor).float()[0]
         log_probabilities = logits[:-1].log_softmax(-1).gather(1, tensor[0, 1:, None])[:, 0]
         return np.concatenate([[0.0], log_probabilities.double().cpu().numpy()])
-
-    @torch.inference_mode()
-    def embed(self, ids: np.ndarray) -> np.ndarray:
-        """Mean final state, float32 (width,), of the ids."""
-        tensor = torch.from_numpy(np.asarray(ids, np.int64)).to(self.device)[None]
-        cache = self._cache(1, len(ids))
-        with autocast(self.device, self.precision):
-            return self.model.states(tensor, cache)[0].float().mean(0).cpu().numpy()

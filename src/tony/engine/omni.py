@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
+from tony.engine.embedding import Head, pooled_states, unit, weights_hash
 from tony.engine.engine import Engine, Request
 from tony.engine.grammar import Grammar
 from tony.errors import TonyError
@@ -214,6 +216,51 @@ class Omni:
                 out[name] = (float(nats[chosen].sum()), int(chosen.sum()))
         return out
 
+    @cached_property
+    def head(self) -> Head:
+        """The linear head of `embed`, from this run's folder.
+
+        Raises:
+            TonyError: the run has none yet, or one of other weights.
+        """
+        if self.run is None:
+            raise TonyError(
+                "this model is of no run folder, so it has no search head: open it with tony.load"
+            )
+        head = Head.load(head_path(self.run))
+        if head.model != weights_hash(self.run.model):
+            raise TonyError(
+                f"{head_path(self.run)}: made for other weights than this run's. Remove it; the next tony search makes it again"
+            )
+        return head
+
     def embed(self, document: Document) -> np.ndarray:
-        """A vector float32 (width,) of the document: the mean of the final states."""
-        return self.engine.embed(self.vocabulary.encode(document).ids)
+        """A unit vector float32 (E,), near to those of documents that show, say or write the same in another modality.
+
+        Raises:
+            TonyError: the document is empty, or the run has no search head (`tony search` makes it).
+        """
+        return self.embed_many([document])[0]
+
+    def embed_many(self, documents: Sequence[Document]) -> np.ndarray:
+        """Unit vectors float32 (n, E); a document of several parts gets the direction of its parts' sum."""
+        if not all(len(document) for document in documents):
+            raise TonyError("there is nothing to embed: give at least one part")
+        head = self.head
+        memo = {payload_key(part): ids for part, ids in self.vocabulary.encode_media(documents, {})}
+        rows = [i for i, document in enumerate(documents) for _ in document]
+        parts = [
+            (part.modality, self.vocabulary.encode_part(part, memo))
+            for document in documents
+            for part in document
+        ]
+        features = pooled_states(self.engine, self.vocabulary, parts)
+        total = np.zeros((len(documents), head.width), np.float32)
+        for row, (modality, _), feature in zip(rows, parts, features, strict=True):
+            total[row] += head.apply(modality, feature[None])[0]
+        return unit(total)
+
+
+def head_path(run: Run) -> Path:
+    """Where a run keeps the head of `Omni.embed`."""
+    return run.path / "search" / "head.safetensors"

@@ -131,27 +131,51 @@ def full(a: SecondMoment, b: SecondMoment, floor: float, ridge: float) -> Basis:
     return Basis(left * scale[:, None], right / scale[:, None], values)
 
 
+class Leading:
+    """Two sources after diagonal scaling, and the directions in which they are largest.
+
+    A low-rank balance works in those. What settings of one floor have in common is computed once.
+
+    Args:
+        a, b: moments of the left and of the right source.
+        floor: of the diagonal scaling, as in `diagonal`.
+        rank: the most directions of each source that `low_rank` will be asked for.
+    """
+
+    def __init__(self, a: SecondMoment, b: SecondMoment, floor: float, rank: int) -> None:
+        self.scale = diagonal_scale(a, b, floor)
+        self.a, self.b = a.scaled(self.scale), b.scaled(1 / self.scale)
+        # What is left is floored as the diagonal is, so that an empty rest of one source does not blow up the other's.
+        self._least = (ROUNDING if np.isinf(floor) else max(floor, ROUNDING)) / len(self.scale)
+        tops = self.a.top(rank), self.b.top(rank)
+        self._counts = tuple(top.shape[1] for top in tops)
+        # Interleaved: the first columns of one Q then span the leading directions of both sources for every rank.
+        order = np.argsort(np.concatenate([np.arange(count) for count in self._counts]), kind="stable")
+        self.span = linalg.qr(np.hstack(tops)[:, order], mode="economic")[0]
+        self.a_inner = self.span.T @ self.a.times(self.span)
+        self.b_inner = self.span.T @ self.b.times(self.span)
+
+    def low_rank(self, ridge: float, rank: int) -> Basis:
+        """The low-rank balance of these sources; see the function of that name."""
+        size = min(sum(min(rank, count) for count in self._counts), self.span.shape[1])
+        if size == 0:
+            return _ambient_only(self.scale)
+        span, a_inner, b_inner = self.span[:, :size], self.a_inner[:size, :size], self.b_inner[:size, :size]
+        left, right, values = _balanced(a_inner, b_inner, ridge)
+        a_left = max(self.a.trace - np.trace(a_inner), 0.0) + self._least * self.a.trace
+        b_left = max(self.b.trace - np.trace(b_inner), 0.0) + self._least * self.b.trace
+        c = (b_left / a_left) ** 0.25 if a_left > 0 and b_left > 0 else 1.0
+        scale = self.scale[:, None]
+        return Basis(scale * (span @ left), (span @ right) / scale, values, c * self.scale, span)
+
+
 def low_rank(a: SecondMoment, b: SecondMoment, floor: float, ridge: float, rank: int) -> Basis:
     """Diagonal scaling, then balance within the leading `rank` directions of each source; O(d rank) to apply.
 
     Outside that space one number c balances what is left of both traces, so that the cost is
     (sum of the inner spectrum + sqrt(a_perp b_perp))^2.
     """
-    scale = diagonal_scale(a, b, floor)
-    a, b = a.scaled(scale), b.scaled(1 / scale)
-    leading = np.hstack([a.top(rank), b.top(rank)])
-    if leading.shape[1] == 0:
-        return _ambient_only(scale)
-    span = linalg.qr(leading, mode="economic")[0]
-    a_inner, b_inner = span.T @ a.times(span), span.T @ b.times(span)
-    left, right, values = _balanced(a_inner, b_inner, ridge)
-    width = len(scale)
-    # What is left is floored as the diagonal is, so that an empty rest of one source does not blow up the other's.
-    least = ROUNDING if np.isinf(floor) else max(floor, ROUNDING)
-    a_left = max(a.trace - np.trace(a_inner), 0.0) + least * a.trace / width
-    b_left = max(b.trace - np.trace(b_inner), 0.0) + least * b.trace / width
-    c = (b_left / a_left) ** 0.25 if a_left > 0 and b_left > 0 else 1.0
-    return Basis(scale[:, None] * (span @ left), (span @ right) / scale[:, None], values, c * scale, span)
+    return Leading(a, b, floor, rank).low_rank(ridge, rank)
 
 
 def _ambient_only(stretch: np.ndarray) -> Basis:

@@ -14,7 +14,7 @@ from itertools import product
 import numpy as np
 
 from tony.projections import balance
-from tony.projections.balance import Basis
+from tony.projections.balance import Basis, Leading
 from tony.projections.moments import SecondMoment
 from tony.projections.variance import Tails, inclusion, sampled
 
@@ -62,10 +62,10 @@ def candidates(method: str, width: int, dense: bool, shrinkage) -> Iterator[Cand
         yield from (Candidate("diagonal", floor) for floor in FLOORS)
     if method in ("auto", "hybrid", "low-rank") and not (dense and method != "low-rank"):
         ranks = sorted({min(rank, width) for rank in RANKS})
-        yield from (
-            Candidate("low-rank", *setting) for setting in product((1e-12, 1e-3, 0.1, 1.0), (0.0, 0.1), ranks)
-        )
+        floors = (1e-12, 1e-3, 0.1, 1.0)
+        yield from (Candidate("low-rank", floor, 0.0, rank) for floor, rank in product(floors, ranks))
         yield from (Candidate("low-rank", float("inf"), 0.0, rank) for rank in ranks)
+        yield from (Candidate("low-rank", floor, 0.1, rank) for floor, rank in product(floors, ranks))
     elif method in ("auto", "hybrid", "full", "unbiased-optimal", "truncated"):
         # Above a few hundred features each setting costs seconds, and the finest steps decide little.
         floors, ridges = (FLOORS, RIDGES) if width <= 256 else ((1e-6, 0.1, 1.0), (0.0, 0.3, 1.0))
@@ -145,6 +145,32 @@ def best(judges: tuple[Judge, ...], k: int) -> tuple[float, int | None]:
     return min((float(np.mean([judge.error(k, r) for judge in judges])), r) for r in common)
 
 
+class Fitter:
+    """Fits candidates to one pair of moments; low-rank ones of one floor share what they have in common.
+
+    Args:
+        a, b: moments of the left and of the right source.
+        rank: the largest of any candidate.
+    """
+
+    def __init__(self, a: SecondMoment, b: SecondMoment, rank: int) -> None:
+        self.a, self.b, self.rank = a, b, rank
+        self._leading: dict[float, Leading] = {}
+
+    def fit(self, candidate: Candidate) -> Basis:
+        if candidate.family != "low-rank":
+            return candidate.fit(self.a, self.b)
+        if candidate.floor not in self._leading:
+            self._leading[candidate.floor] = Leading(self.a, self.b, candidate.floor, self.rank)
+        return self._leading[candidate.floor].low_rank(candidate.ridge, candidate.rank)
+
+
+def _is_ridge_of_another_floor(candidate: Candidate, best_so_far: tuple | None) -> bool:
+    """A ridge is tried only with the floor that was best without one: all pairs cost twice the time of a fit."""
+    is_ridge = candidate.family == "low-rank" and candidate.ridge > 0
+    return is_ridge and best_so_far is not None and best_so_far[0].floor != candidate.floor
+
+
 def choose(
     settings: list[Candidate],
     folds: list[tuple[SecondMoment, SecondMoment]],
@@ -158,10 +184,14 @@ def choose(
     """
     held_out = folds[1:] + folds[:1]
     chosen, errors = None, {}
+    rank = max((candidate.rank for candidate in settings), default=0)
+    fitters = [Fitter(*fold, rank) for fold in folds]
     for candidate in settings:
+        if _is_ridge_of_another_floor(candidate, chosen):
+            continue
         judges = tuple(
-            Judge(method, projection, candidate.fit(*fitted), *seen)
-            for fitted, seen in zip(folds, held_out, strict=True)
+            Judge(method, projection, fitter.fit(candidate), *seen)
+            for fitter, seen in zip(fitters, held_out, strict=True)
         )
         errors[candidate] = best(judges, k)[0]
         if chosen is None or errors[candidate] < errors[chosen[0]]:
