@@ -49,18 +49,18 @@ PRESET = {language: Voice(language=language, variant="Andy", pitch=45, rate=165)
 # Examples by kind, in shares. A kind is named as its cell of the any-to-any table. Short kinds are drawn often: an
 # example of text to text costs 12 ids, one that begins with a clip 270, and both show one number once.
 MIXTURE = {
-    "text->text": 0.05, "text->image": 0.03, "text->audio": 0.03,
-    "image->text": 0.07, "image->image": 0.08, "image->audio": 0.05,
-    "audio->text": 0.10, "audio->image": 0.07, "audio->audio": 0.06,
-    "video->text": 0.014, "video->image": 0.030, "video->audio": 0.014, "video->direction": 0.006,
-    "text+text": 0.06, "parts+parts": 0.22, "spoken sum": 0.13, "several": 0.03,
+    "text->text": 0.04, "text->image": 0.025, "text->audio": 0.025,
+    "image->text": 0.06, "image->image": 0.08, "image->audio": 0.05,
+    "audio->text": 0.09, "audio->image": 0.06, "audio->audio": 0.06,
+    "video->text": 0.014, "video->image": 0.04, "video->audio": 0.014, "video->direction": 0.006,
+    "text+text": 0.04, "parts+parts": 0.24, "spoken sum": 0.116, "several": 0.04,
 }  # fmt: skip
-SUM_OUTPUTS = {"text": 0.75, "audio": 0.2, "image": 0.05}
-SPOKEN_SUM_OUTPUTS = {"text": 0.6, "audio": 0.35, "image": 0.05}
-SUM_INPUTS = {"text": 0.25, "image": 0.36, "audio": 0.36, "video": 0.03}
-WIDE = 0.2  # share of training's spoken and written numbers that go up to 18
-ENGLISH = 0.4  # share of English among the languages
-ENGLISH_SUMS = 0.6  # share of shown and spoken sums that are English whatever was drawn
+SUM_OUTPUTS = {"text": 0.85, "audio": 0.1, "image": 0.05}
+SPOKEN_SUM_OUTPUTS = {"text": 0.5, "audio": 0.45, "image": 0.05}
+SUM_INPUTS = {"text": 0.15, "image": 0.45, "audio": 0.35, "video": 0.05}
+WIDE = 0.15  # share of training's spoken and written numbers that go up to 18
+ENGLISH = 0.45  # share of English among the languages
+ENGLISH_SUMS = 0.85  # share of shown and spoken sums that are English whatever was drawn
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ twice as fast as one of two threads.
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,6 +20,7 @@ from tony.media import Document
 
 TOGETHER = 250  # requests in one job
 MOST_PROCESSES = 8  # each holds the model
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc, malloc.h
 
 
 class Question(Protocol):
@@ -89,8 +91,17 @@ def _begin_process(run: str) -> None:
     import torch
 
     global _omni
+    _keep_freed_memory()
     _omni = Omni.load(run)
     torch.set_num_threads(1)
+
+
+def _keep_freed_memory() -> None:
+    """Have glibc keep what each step frees: asking the system for it again takes a seventh of the time of answering."""
+    library = ctypes.CDLL(None)
+    if hasattr(library, "mallopt"):
+        library.mallopt(M_MMAP_THRESHOLD, 1 << 30)
+        library.mallopt(M_TRIM_THRESHOLD, 1 << 30)
 
 
 def _answer(prompts: list[Document], wants: list[Sequence[str]], seed: int) -> list[Document]:
