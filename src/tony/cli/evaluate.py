@@ -64,12 +64,17 @@ def _grade(samples: Path, problems: Path | None, k: str | None, allow_missing: b
 
     ks = read_ks(k)
     known = read_problems(problems)
+    begun = False
+
+    def show(done: int, total: int) -> None:
+        nonlocal begun  # bad input is refused before anything is shown
+        if not begun:
+            reporter.begin("running programs", total, done)
+            begun = True
+        reporter.advance(done)
+
     with Terminal() as reporter:
-        reporter.begin("running programs", 0)
-        graded = grade(
-            samples, known, ks, allow_missing=allow_missing,
-            progress=lambda done, total: reporter.advance(done),
-        )  # fmt: skip
+        graded = grade(samples, known, ks, allow_missing=allow_missing, progress=show)
         for warning in graded.summary["warnings"]:
             reporter.say(f"warning: {warning}")
     if as_json:

@@ -53,7 +53,7 @@ def grade(
         limits: of one program.
         allow_missing: go on where a required layer of isolation is missing; the results say so.
         workers: programs at once (default: one a core).
-        progress: called with (samples graded, samples).
+        progress: called with (samples graded, samples), first when nothing can be refused any more.
 
     Raises:
         TonyError: the samples are damaged or name unknown tasks, no problem has k samples, or isolation is missing.
@@ -79,6 +79,8 @@ def grade(
             if journal.replaced:
                 warnings.append(f"replaced: {journal.path.name} was of other samples, problems or limits")
             rows = {row["line"]: row for row in journal.rows if row["ending"] != Ending.JUDGE_ERROR}
+            if progress:
+                progress(len(rows), total)
             todo = (
                 ((one.line, one.task_id), problems[one.task_id].program(one.text, one.is_whole))
                 for one in read_completions(path, problems)
