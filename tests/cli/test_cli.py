@@ -34,6 +34,8 @@ def test_help_names_every_verb():
         (["tune", "recipes/digits.toml", "--width", "100"], "head_dim"),
         (["tune", "recipes/digits.toml", "--space", "rate=1..2"], "rate=1..2"),
         (["eval", "absent-run", "omni"], "absent-run"),
+        (["eval"], "--samples"),
+        (["eval", "--samples", "absent.jsonl"], "absent.jsonl"),
         (["serve", "absent-run", "--port", "0"], "absent-run"),
         (["chat", "absent-run", "-m", "hi"], "absent-run"),
     ],
