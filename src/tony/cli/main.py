@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from tony.cli import chat, doctor, evaluate, serve, train, up
+from tony.cli import chat, doctor, evaluate, exchange, serve, train, up
 from tony.errors import TonyError
 
 app = typer.Typer(
@@ -23,6 +23,8 @@ app.command("train")(train.train)
 app.command("eval")(evaluate.evaluate)
 app.command("serve")(serve.serve)
 app.command("chat")(chat.chat)
+app.command("export")(exchange.export)
+app.command("import")(exchange.import_)
 app.command("doctor")(doctor.doctor)
 
 
