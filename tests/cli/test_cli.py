@@ -20,7 +20,7 @@ def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess
 
 def test_help_names_every_verb():
     out = run("--help").stdout
-    assert all(verb in out for verb in ("up", "train", "eval", "serve", "chat", "doctor"))
+    assert all(verb in out for verb in ("up", "train", "tune", "eval", "serve", "chat", "doctor"))
 
 
 @pytest.mark.parametrize(
@@ -30,6 +30,9 @@ def test_help_names_every_verb():
         (["train", "recipes/digits.toml", "model.widht=3"], "model.widht"),
         (["train", "recipes/digits.toml", "model.width=many"], "model.width"),
         (["train", "recipes/digits.toml", "model.width"], "key=value"),
+        (["tune", "absent.toml"], "absent.toml"),
+        (["tune", "recipes/digits.toml", "--width", "100"], "head_dim"),
+        (["tune", "recipes/digits.toml", "--space", "rate=1..2"], "rate=1..2"),
         (["eval", "absent-run", "omni"], "absent-run"),
         (["serve", "absent-run", "--port", "0"], "absent-run"),
         (["chat", "absent-run", "-m", "hi"], "absent-run"),

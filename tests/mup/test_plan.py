@@ -153,6 +153,25 @@ def test_save_and_load_keep_every_row(models, tmp_path):
     again.init_(model)
 
 
+def test_init_scales_change_initial_values_alone(models):
+    plain, model = mlp_plan(models)
+    scaled, other = mlp_plan(models, init_scales={"second": 0.5})
+    plain.init_(model)
+    scaled.init_(other)
+    for (name, a), b in zip(model.named_parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(b, a * (0.5 if name.startswith("second") else 1.0))
+    for name, row in scaled.rows.items():
+        assert (row.multiplier, row.reads) == (plain.rows[name].multiplier, plain.rows[name].reads)
+
+
+@pytest.mark.parametrize("kind", ["multipliers", "init_scales"])
+def test_factors_are_positive_and_name_something(models, kind):
+    with pytest.raises(TonyError, match=rf"{kind}\['second'\] is -1"):
+        mlp_plan(models, **{kind: {"second": -1.0}})
+    with pytest.raises(TonyError, match="names no parameter"):
+        mlp_plan(models, **{kind: {"secnod": 2.0}})
+
+
 @pytest.mark.parametrize(
     "text", ["{}", "[]", "nonsense", '{"format": 9, "parameters": []}', '{"format": 1, "parameters": [{}]}']
 )

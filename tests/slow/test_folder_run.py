@@ -42,7 +42,7 @@ def test_a_folder_trains_and_generalises(tmp_path):
             f"data.path={tmp_path / 'mine'}", "data.held_out=0.2", "vocabulary.text=320", "data.orders=6",
             "vocabulary.image.kind=palette", "vocabulary.image.side=8", "vocabulary.image.levels=16",
             "vocabulary.sound.levels=[8, 5, 5]", "vocabulary.sound.width=64", "vocabulary.sound.steps=40",
-            "model.width=64", "model.head_dim=32", "model.depth=3", "model.context=256", "train.tokens=600000",
+            "model.width=64", "model.head_dim=32", "model.depth=3", "train.tokens=600000",
             "train.batch_tokens=4096",
         ],
     )  # fmt: skip

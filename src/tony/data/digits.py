@@ -42,24 +42,25 @@ CLIP_FPS = 2.0
 HELD_OUT_PICTURES = 5  # every fifth picture, after a seeded shuffle
 AUGMENTED = 24  # variants of each training picture that a person might have drawn instead
 HAND = 12  # pictures of each digit that answers are drawn from
-SPOKEN_SUM_TAKES = 4  # voices that speak each sum of two digits, for each language
+SPOKEN_SUM_TAKES = {"en": 24}  # voices that speak each sum of two digits, by language
+OTHER_SUM_TAKES = 8
 PRESET = {language: Voice(language=language, variant="Andy", pitch=45, rate=165) for language in WORDS}
 
 # Examples by kind, in shares. A kind is named as its cell of the any-to-any table. Short kinds are drawn often: an
 # example of text to text costs 12 ids, one that begins with a clip 270, and both show one number once.
 MIXTURE = {
-    "text->text": 0.07, "text->image": 0.05, "text->audio": 0.05,
-    "image->text": 0.08, "image->image": 0.08, "image->audio": 0.05,
-    "audio->text": 0.09, "audio->image": 0.09, "audio->audio": 0.06,
-    "video->text": 0.012, "video->image": 0.018, "video->audio": 0.010, "video->direction": 0.006,
-    "text+text": 0.12, "parts+parts": 0.15, "spoken sum": 0.09, "several": 0.03,
+    "text->text": 0.05, "text->image": 0.03, "text->audio": 0.03,
+    "image->text": 0.07, "image->image": 0.08, "image->audio": 0.05,
+    "audio->text": 0.10, "audio->image": 0.07, "audio->audio": 0.06,
+    "video->text": 0.014, "video->image": 0.030, "video->audio": 0.014, "video->direction": 0.006,
+    "text+text": 0.06, "parts+parts": 0.22, "spoken sum": 0.13, "several": 0.03,
 }  # fmt: skip
-SUM_OUTPUTS = {"text": 0.65, "audio": 0.25, "image": 0.10}
-SPOKEN_SUM_OUTPUTS = {"text": 0.45, "audio": 0.5, "image": 0.05}
-SUM_INPUTS = {"text": 0.3, "image": 0.33, "audio": 0.33, "video": 0.04}
+SUM_OUTPUTS = {"text": 0.75, "audio": 0.2, "image": 0.05}
+SPOKEN_SUM_OUTPUTS = {"text": 0.6, "audio": 0.35, "image": 0.05}
+SUM_INPUTS = {"text": 0.25, "image": 0.36, "audio": 0.36, "video": 0.03}
 WIDE = 0.2  # share of training's spoken and written numbers that go up to 18
 ENGLISH = 0.4  # share of English among the languages
-ENGLISH_SUMS = 0.5  # share of shown and spoken sums that are English whatever was drawn
+ENGLISH_SUMS = 0.6  # share of shown and spoken sums that are English whatever was drawn
 
 
 @dataclass(frozen=True)
@@ -210,7 +211,7 @@ class DigitWorld:
         keys, jobs = [], []
         for language in self.recipe.languages:
             cast = voices(language, split, seed=self.seed)
-            takes = SPOKEN_SUM_TAKES if split == "train" else 1
+            takes = SPOKEN_SUM_TAKES.get(language, OTHER_SUM_TAKES) if split == "train" else 1
             for a in range(NUM_DIGITS):
                 for b in range(NUM_DIGITS):
                     for i in rng.choice(len(cast), takes, replace=False):

@@ -41,6 +41,14 @@ def open_source(recipe: Recipe) -> Source:
         from tony.data.digits import DigitWorld
 
         return DigitWorld(recipe.data, recipe.seed)
+    if recipe.data.kind == "pictures":
+        from tony.data.pictures import Pictures
+
+        return Pictures(recipe.data, recipe.seed)
+    if recipe.data.kind == "code":
+        from tony.data.code import Code
+
+        return Code(recipe.data)
     from tony.data.folder import FolderSource
 
     return FolderSource(recipe.data, recipe.seed)

@@ -27,7 +27,7 @@ from tony.atomic import write_json
 from tony.errors import TonyError
 from tony.mup.factors import MuonAdjustment, Optimizer, Row, check_optimizer, factors
 from tony.mup.roles import assign_roles
-from tony.mup.rules import Depth, Law, Rule, Setting, check_law, matches, setting_for
+from tony.mup.rules import Depth, Law, Rule, Setting, check_law, factor_for, matches, setting_for
 
 FORMAT = 1
 
@@ -43,6 +43,7 @@ class Plan:
     depth: growth in depth (CompleteP), if any.
     multipliers: constant factors by name pattern that a forward pass might have had, absorbed: {"readout": 2.0} doubles the
         logits. The first pattern that matches holds.
+    init_scales: factors on initial values alone, by name pattern, learning rates as they are: {"blocks.*": 0.5}.
     init: how the module's own initialisation of matrices falls with width.
 
     Raises:
@@ -59,6 +60,7 @@ class Plan:
         rules: Sequence[Rule] = (),
         depth: Depth | None = None,
         multipliers: Mapping[str, float] | None = None,
+        init_scales: Mapping[str, float] | None = None,
         init: Law = "fan_in",
     ) -> None:
         check_law(init, "Plan")
@@ -69,7 +71,15 @@ class Plan:
             rows = {name: _deepen(row, depth) for name, row in rows.items()}
         if multipliers:
             _check_patterns(list(multipliers), rows, "multipliers")
-            rows = {name: _multiply(row, multipliers) for name, row in rows.items()}
+            rows = {
+                name: _absorb(row, factor_for(multipliers, name, "multipliers")) for name, row in rows.items()
+            }
+        if init_scales:
+            _check_patterns(list(init_scales), rows, "init_scales")
+            rows = {
+                name: replace(row, init=row.init * factor_for(init_scales, name, "init_scales"))
+                for name, row in rows.items()
+            }
         self.rows: dict[str, Row] = rows
         self._initialised: weakref.WeakSet[nn.Module] = weakref.WeakSet()
         self._saved_initialised = False
@@ -284,15 +294,6 @@ def _deepen(row: Row, depth: Depth) -> Row:
     if not writes:
         return row
     return _absorb(row, 1 / depth.ratio, own=depth.ratio**-0.5 if depth.init == "inverse_sqrt" else 1.0)
-
-
-def _multiply(row: Row, multipliers: Mapping[str, float]) -> Row:
-    for pattern, multiplier in multipliers.items():
-        if matches(pattern, row.name):
-            if not multiplier > 0:
-                raise TonyError(f"multipliers[{pattern!r}] is {multiplier}: a multiplier is more than 0")
-            return _absorb(row, multiplier)
-    return row
 
 
 def _absorb(row: Row, multiplier: float, own: float = 1.0) -> Row:

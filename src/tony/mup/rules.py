@@ -119,3 +119,17 @@ def setting_for(setting: Setting, name: str, what: str) -> float:
     raise TonyError(
         f"{name}: no pattern of {what} names it. Add a last one for the rest: {{..., '*': value}}"
     )
+
+
+def factor_for(factors: Mapping[str, float], name: str, what: str) -> float:
+    """The factor of parameter `name`: that of the first pattern which matches, 1 where none does.
+
+    Raises:
+        TonyError: it is not above 0.
+    """
+    pattern = next((pattern for pattern in factors if matches(pattern, name)), None)
+    if pattern is None:
+        return 1.0
+    if not factors[pattern] > 0:
+        raise TonyError(f"{what}[{pattern!r}] is {factors[pattern]}: a factor is more than 0")
+    return factors[pattern]

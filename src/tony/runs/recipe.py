@@ -16,6 +16,7 @@ from tony.errors import TonyError
 
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0)]
+Factor = Annotated[float, Field(gt=0)]
 
 
 class _Section(BaseModel):
@@ -48,6 +49,22 @@ class FolderData(_Section):
     )
     frames: Positive = Field(8, description="at most this many frames are taken from a clip")
     frames_per_second: float = Field(2.0, gt=0)
+
+
+class PicturesData(_Section):
+    """Fashion-MNIST in crops and flips, for the likelihood of pictures (see data/pictures.py)."""
+
+    kind: Literal["pictures"] = "pictures"
+    path: str = Field("", description="where the package is unpacked; empty = fetched with apt-get")
+    copies: Positive = Field(8, description="crops of each training picture")
+    crop: int = Field(4, ge=0, lt=14, description="at most so many of 28 pixels are cropped away")
+
+
+class CodeData(_Section):
+    """The standard library of the Python that runs, as text."""
+
+    kind: Literal["code"] = "code"
+    held_out: float = Field(0.05, gt=0, lt=0.5, description="share of the files that is never trained on")
 
 
 class ImageCodecRecipe(_Section):
@@ -123,6 +140,9 @@ class TrainRecipe(_Section):
 
     tokens: Annotated[float, Field(gt=0)] = 8e6
     batch_tokens: Positive = 8192
+    optimizer: Literal["adamw", "muon"] = Field(
+        "adamw", description="muon: for the blocks' matrices; the rest AdamW"
+    )
     lr: float = Field(3e-3, gt=0)
     warmup: float = Field(0.03, ge=0, lt=1, description="share of the steps")
     decay: float = Field(
@@ -151,6 +171,10 @@ class MupRecipe(_Section):
 
     base_width: Positive
     base_depth: Positive | None = Field(None, description="None = hyperparameters are not carried over depth")
+    init_scale: Factor = Field(1.0, description="on the initial values of the blocks' matrices")
+    embedding_scale: Factor = Field(1.0, description="on the embeddings, as a multiplier in the forward pass")
+    attention_scale: Factor = Field(1.0, description="on the attention logits; needs model.qk_norm")
+    output_scale: Factor = Field(1.0, description="on the logits")
 
 
 class Sampling(_Section):
@@ -169,10 +193,15 @@ class SamplingRecipe(_Section):
     max_seconds: float = Field(4.0, gt=0, description="most seconds of a sound part")
 
 
+DATA = {"digits": DigitsData, "folder": FolderData, "pictures": PicturesData, "code": CodeData}
+
+
 class Recipe(_Section):
     name: str = Field("digits", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     seed: int = Field(0, ge=0)
-    data: Annotated[DigitsData | FolderData, Field(discriminator="kind")] = DigitsData()
+    data: Annotated[DigitsData | FolderData | PicturesData | CodeData, Field(discriminator="kind")] = (
+        DigitsData()
+    )
     vocabulary: VocabularyRecipe = VocabularyRecipe()
     model: ModelRecipe = ModelRecipe()
     train: TrainRecipe = TrainRecipe()
@@ -220,7 +249,7 @@ def _value(value: Any) -> str:
 
 def _explain(error: ValidationError, source: str) -> TonyError:
     first = error.errors()[0]
-    tags = ("digits", "folder")
+    tags = tuple(DATA)
     key = ".".join(str(part) for part in first["loc"] if part not in tags)
     if first["type"] == "extra_forbidden":
         section: Any = Recipe.model_fields
@@ -234,10 +263,9 @@ def _explain(error: ValidationError, source: str) -> TonyError:
 
 def _known(location: tuple[int | str, ...], fields: Any) -> list[str]:
     """The keys that the section around `location` has."""
-    unions = {"digits": DigitsData, "folder": FolderData}
     for part in location[:-1]:
-        if part in unions:
-            fields = unions[str(part)].model_fields
+        if part in DATA:
+            fields = DATA[str(part)].model_fields
             continue
         if part == "data" or part not in fields:
             continue

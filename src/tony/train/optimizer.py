@@ -49,28 +49,84 @@ def plan_for(model: ModelRecipe, mup: MupRecipe, vocabulary: int) -> Plan:
         # Transformer.reset divides what writes to the residual stream by sqrt(2 depth).
         ratio = model.depth / mup.base_depth
         depth = Depth(ratio=ratio, writes=RESIDUAL_WRITES, blocks="blocks.*", init="inverse_sqrt")
-    return Plan(shapes(mup.base_width), shapes(2 * mup.base_width), shapes(model.width), depth=depth)
+    return Plan(
+        shapes(mup.base_width),
+        shapes(2 * mup.base_width),
+        shapes(model.width),
+        depth=depth,
+        multipliers=_multipliers(model, mup),
+        init_scales={"blocks.*norm*": 1.0, "blocks.*": mup.init_scale} if mup.init_scale != 1 else None,
+    )
 
 
-def build_optimizer(
-    model: torch.nn.Module, recipe: TrainRecipe, plan: Plan | None = None
-) -> torch.optim.AdamW:
-    """AdamW with weight decay on the matrices of the blocks, and none on embeddings, readout and gains."""
+def _multipliers(model: ModelRecipe, mup: MupRecipe) -> dict[str, float]:
+    """The recipe's constant multipliers, by the parameters that absorb them.
+
+    The gain of normalised queries is what the attention logits are proportional to.
+    """
+    if mup.attention_scale != 1 and not model.qk_norm:
+        raise TonyError(
+            f"mup.attention_scale={mup.attention_scale:g} needs model.qk_norm=true, whose gain absorbs it"
+        )
+    scales = {
+        "embedding": mup.embedding_scale,
+        "blocks.*.attention.q_norm": mup.attention_scale,
+        "readout": mup.output_scale,
+    }
+    return {pattern: scale for pattern, scale in scales.items() if scale != 1}
+
+
+class Optimizers:
+    """Several optimisers, each of its own parameters, that step as one."""
+
+    def __init__(self, *parts: torch.optim.Optimizer) -> None:
+        self.parts = parts
+        self.param_groups = [group for part in parts for group in part.param_groups]
+        self.state = parts[0].state
+        for part in parts:
+            part.state = self.state  # one table, for checkpoints
+
+    def step(self) -> None:
+        for part in self.parts:
+            part.step()
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        for part in self.parts:
+            part.zero_grad(set_to_none)
+
+
+def build_optimizer(model: torch.nn.Module, recipe: TrainRecipe, plan: Plan | None = None) -> Optimizers:
+    """The recipe's optimiser, with weight decay on the matrices of the blocks, and none on embeddings, readout and gains.
+
+    "muon" orthogonalises the momentum of the blocks' matrices and gives all else to AdamW; its update is scaled to the size
+    of AdamW's, so that one learning rate serves both (Liu et al. 2025, "Muon is scalable for LLM training", section 2.2).
+    """
+    use_muon = recipe.optimizer == "muon"
+    adam = {"betas": (recipe.beta1, recipe.beta2), "eps": EPS, "fused": True}
+    muon = {"adjust_lr_fn": "match_rms_adamw"}
     if plan is not None:
         decay = {"*norm*": 0.0, "blocks.*": recipe.weight_decay, "*": 0.0}
-        groups = plan.groups(model, lr=recipe.lr, weight_decay=decay, eps=EPS)
-    else:
-        decayed, others = [], []
-        for name, parameter in model.named_parameters():
-            (decayed if parameter.dim() == 2 and name.startswith("blocks.") else others).append(parameter)
-        groups = [
-            {"params": decayed, "weight_decay": recipe.weight_decay},
-            {"params": others, "weight_decay": 0.0},
-        ]
-    return torch.optim.AdamW(groups, lr=recipe.lr, betas=(recipe.beta1, recipe.beta2), eps=EPS, fused=True)
+        settings = {"lr": recipe.lr, "weight_decay": decay, "eps": EPS}
+        if not use_muon:
+            return Optimizers(torch.optim.AdamW(plan.groups(model, **settings), lr=recipe.lr, **adam))
+        others = plan.groups(model, **settings, where=lambda row: not row.for_muon)
+        hidden = plan.groups(model, **settings, optimizer="muon", **muon)
+        return Optimizers(
+            torch.optim.AdamW(others, lr=recipe.lr, **adam), torch.optim.Muon(hidden, lr=recipe.lr, **muon)
+        )
+    matrices, others = [], []
+    for name, parameter in model.named_parameters():
+        (matrices if parameter.dim() == 2 and name.startswith("blocks.") else others).append(parameter)
+    rest = [{"params": others, "weight_decay": 0.0}]
+    hidden = [{"params": matrices, "weight_decay": recipe.weight_decay}]
+    if not use_muon:
+        return Optimizers(torch.optim.AdamW(hidden + rest, lr=recipe.lr, **adam))
+    return Optimizers(
+        torch.optim.AdamW(rest, lr=recipe.lr, **adam), torch.optim.Muon(hidden, lr=recipe.lr, **muon)
+    )
 
 
-def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
+def set_learning_rate(optimizer: Optimizers, lr: float) -> None:
     """Give every group `lr` times its factor."""
     for group in optimizer.param_groups:
         group["lr"] = lr * group.get("lr_factor", 1.0)

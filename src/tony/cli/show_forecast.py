@@ -1,0 +1,139 @@
+"""What `tony forecast` prints for people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+
+
+def print_report(result: dict[str, Any]) -> None:
+    """The law with its constants, what is compute-optimal, forecasts, and what does not hold."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console, law = Console(), result["law"]
+    title = f"{law['formula']}   ({result['rows']} rows; mean error of the fit {law['mean_error']:.2%})"
+    console.print(title, highlight=False, markup=False)
+    table = Table()
+    for name in ("constant", "value", "90% interval"):
+        table.add_column(name, justify="left" if name == "constant" else "right")
+    for name, value in law["constants"].items():
+        table.add_row(name, f"{value['value']:.4g}", interval(value))
+    console.print(table)
+    tried = [c for c in result["candidates"] if c["heldout_error"] is not None]
+    if tried:
+        table = Table(title="Forms, by their error on larger runs than they were fitted to")
+        for name in ("form", "held out", "fitted"):
+            table.add_column(name, justify="left" if name == "form" else "right")
+        for c in sorted(tried, key=lambda c: c["heldout_error"]):
+            mark = " *" if c["form"] == law["form"] else ""
+            table.add_row(c["form"] + mark, f"{c['heldout_error']:.2%}", f"{c['fitted_error']:.2%}")
+        console.print(table)
+    for name, found in (("convex hull", result["size"]), ("iso-FLOP", result["isoflops"])):
+        if found and found["beta"]:
+            beta = found["beta"]
+            text = f"compute-optimal N grows as C^{beta['value']:.3f} ({name}; 90%: {interval(beta)})"
+            console.print(text, highlight=False)
+    for best in result["optimum"]:
+        if best["N"]:
+            line = f"{best['flops']:.3g} FLOP: N = {best['N']['value']:.3g}, D = {best['D']['value']:.3g} (by {best['by']})"
+        else:
+            line = f"{best['flops']:.3g} FLOP: no optimal size from these runs"
+        console.print(line + _loss(best["loss"]), highlight=False)
+    for point in result["forecasts"]:
+        where = ", ".join(f"{k} = {point[k]:.3g}" for k in "NDC" if k in point)
+        console.print(f"forecast at {where}" + _loss(point["loss"]), highlight=False)
+    for path in [*result.get("plots", []), *([result["saved"]] if "saved" in result else [])]:
+        console.print(f"written: {path}", highlight=False, markup=False)
+    far = [
+        w
+        for found in (*result["optimum"], *result["forecasts"])
+        for w in (found["loss"] or {}).get("warnings", [])
+    ]
+    for warning in dict.fromkeys([*result["warnings"], *far]):
+        typer.echo(f"warning: {warning}", err=True)
+    for reason in result["refused"].values():
+        if reason not in result["warnings"]:
+            typer.echo(f"not fitted: {reason}", err=True)
+
+
+def interval(value: dict[str, float | None]) -> str:
+    """`low to high`, or a dash."""
+    if value.get("low") is None or value.get("high") is None:
+        return "-"
+    return f"{value['low']:.4g} to {value['high']:.4g}"
+
+
+def _loss(loss: dict[str, Any] | None) -> str:
+    if loss is None:
+        return ""
+    around = f" (90%: {interval(loss)})" if loss.get("low") is not None else ""
+    return f", loss {loss['value']:.4g}{around}"
+
+
+def print_plan(result: dict[str, Any]) -> None:
+    """One column a choice."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console, choices = Console(), result["choices"]
+    head = f"{result['flops']:.3g} FLOP on {result['gpus']} {result['gpu']} at {result['mfu']:.0%} utilisation; law: {result['law']}"
+    console.print(head, highlight=False, markup=False)
+    table = Table()
+    table.add_column("")
+    for choice in choices:
+        table.add_column(choice["name"], justify="right")
+    lines = {
+        "parameters N": lambda c: _short(c["N"]),
+        "tokens D": lambda c: _short(c["D"]),
+        "tokens per parameter": lambda c: f"{c['tokens_per_parameter']:.0f}",
+        "loss": lambda c: f"{c['loss']['value']:.3f}",
+        "interval": lambda c: f"{c['loss']['low']:.3f} to {c['loss']['high']:.3f}",
+        "width x depth": lambda c: f"{c['shape']['width']} x {c['shape']['depth']}",
+        "shards x tensor parallel": lambda c: f"{c['shards']} x {c['tensor_parallel']}",
+        "rows a GPU x accumulated": lambda c: f"{c['sequences_per_gpu']} x {c['accumulation']}",
+        "batch, tokens": lambda c: _short(c["batch_tokens"]),
+        "memory a GPU, GB": lambda c: f"{c['memory']['total'] / 1e9:.1f}",
+        "step, seconds": lambda c: f"{c['step_seconds']:.2f}",
+        "steps": lambda c: f"{c['steps']:,.0f}",
+        "days": lambda c: f"{c['days']:.1f}",
+        "cost": lambda c: f"${c['dollars']:,.0f}",
+    }
+    for name, text in lines.items():
+        table.add_row(name, *(text(choice) for choice in choices))
+    console.print(table)
+    typer.echo(f"priced at ${result['dollars_per_gpu_hour']:g} a GPU and hour (--price to change)", err=True)
+    for note in dict.fromkeys(w for c in choices for w in c["loss"]["warnings"]):
+        typer.echo(f"warning: {note}", err=True)
+    for choice in choices:
+        if choice["refused"]:
+            typer.echo(f"does not fit: {choice['name']}: {choice['refused']}", err=True)
+
+
+def _short(value: float) -> str:
+    for size, suffix in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K")):
+        if value >= size:
+            return f"{value / size:.3g}{suffix}"
+    return f"{value:.3g}"
+
+
+def print_receipt(result: dict[str, Any]) -> None:
+    """The law, the forecast, and the truth where it is known."""
+    forecast, target = result["forecast"], result["target"]
+    typer.echo(
+        f"{result['law']['formula']}, from {len(result['inputs'])} runs; irreducible {result['law']['irreducible']:.4g}"
+    )
+    typer.echo(
+        f"forecast at {result['beyond']:.0f} times the compute of the largest run (N = {_short(target['N'])}, D = {_short(target['D'])}): "
+        f"{forecast['loss']:.4f} ({forecast['level']:.0%}: {forecast['low']:.4f} to {forecast['high']:.4f})"
+    )
+    found = result.get("confirmation")
+    if found:
+        where = "inside" if found["inside"] else "outside"
+        typer.echo(
+            f"measured {found['loss']:.4f}: the forecast errs by {found['error']:+.2%}, {where} its interval"
+        )
+    for warning in (*result["warnings"], *forecast["warnings"]):
+        typer.echo(f"warning: {warning}", err=True)
+    typer.echo(f"receipt: {result['receipt']}")

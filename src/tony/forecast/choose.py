@@ -1,0 +1,118 @@
+"""Which form to believe: the one that predicts the large runs best from the small ones, not the one that fits best."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tony.errors import TonyError
+from tony.forecast.fit import DELTA, Law, check_fittable, fit
+from tony.forecast.forms import FORMS, Form
+from tony.forecast.table import Runs
+
+CUTS = (0.5, 0.65, 0.8)  # shares of the runs, cheapest first, that a form is fitted to; the rest is predicted
+STARTS = 400
+CLOSE = (
+    1.1  # a form with fewer constants is taken where its held-out error is at most so many times the least
+)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A form and its mean absolute log error on larger runs than it was fitted to; why not, where it was not tried."""
+
+    form: Form
+    heldout: float | None
+    fitted: float | None
+    refused: str | None = None
+
+
+@dataclass(frozen=True)
+class Choice:
+    law: Law
+    candidates: tuple[Candidate, ...]
+    warnings: tuple[str, ...]
+
+
+def by_size(runs: Runs) -> np.ndarray:
+    """The rows in order of compute; of D or N where compute is not known."""
+    variable = next(v for v in "CDN" if runs.has(v))
+    return np.argsort(runs.column(variable), kind="stable")
+
+
+def heldout_error(runs: Runs, form: Form, delta: float = DELTA) -> float:
+    """The mean absolute log error on the largest runs when fitted to the smaller ones, over several cuts.
+
+    Raises:
+        TonyError: the smaller runs cannot determine the form at any cut.
+    """
+    order = by_size(runs)
+    errors, reason = [], None
+    for cut in CUTS:
+        rows = max(len(form.parameters) + 1, round(cut * len(runs)))
+        if rows >= len(runs):
+            continue
+        try:
+            law = fit(runs.take(order[:rows]), form, delta, starts=STARTS)
+        except TonyError as error:
+            reason = error
+            continue
+        rest = runs.take(order[rows:])
+        errors.append(float(np.abs(np.log(law.predict(rest.n, rest.d, rest.c) / rest.loss)).mean()))
+    if not errors:
+        raise reason or TonyError(
+            f"{len(runs)} rows leave none to predict after the {len(form.parameters) + 1} that {form.formula} needs"
+        )
+    return float(np.mean(errors))
+
+
+def choose(runs: Runs, forms: Sequence[Form] | None = None, delta: float = DELTA) -> Choice:
+    """The law of the form with the least held-out error at the large end, fitted to all runs.
+
+    Raises:
+        TonyError: no form can be fitted.
+    """
+    candidates, warnings = [], []
+    for form in forms or FORMS.values():
+        if not all(runs.has(v) for v in form.variables):
+            continue
+        try:
+            check_fittable(runs, form)
+            heldout = heldout_error(runs, form, delta)
+            residuals = fit(runs, form, delta, starts=STARTS).residuals()
+            candidates.append(Candidate(form, heldout, float(np.abs(residuals).mean())))
+        except TonyError as error:
+            candidates.append(Candidate(form, None, None, str(error)))
+    tried = [c for c in candidates if c.heldout is not None]
+    if not tried:
+        fits = [c for c in candidates if c.refused and _fits(runs, c.form)]
+        if not fits:
+            raise TonyError(candidates[-1].refused if candidates else "the table has none of N, D and C")
+        chosen = min((c.form for c in fits), key=lambda f: (not f.has_constant, len(f.parameters)))
+        warnings.append(
+            f"too few runs to hold any out: {chosen.formula} is taken because it has few constants, not because it predicts"
+        )
+    else:
+        unheld = [c.form.formula for c in candidates if c.refused and _fits(runs, c.form)]
+        if unheld:
+            warnings.append(f"too few runs to hold any out for {'; '.join(unheld)}: not considered")
+        least = min(c.heldout for c in tried)
+        close = [c for c in tried if c.heldout <= CLOSE * least]
+        best = min(close, key=lambda c: (len(c.form.parameters), c.heldout))
+        chosen = best.form
+        if best.heldout > 3 * max(best.fitted, 1e-4):
+            warnings.append(
+                f"the law errs {best.heldout:.2%} on larger runs than it is fitted to and {best.fitted:.2%} on those it is fitted "
+                "to: it bends differently from the data, and its interval is too narrow far out"
+            )
+    return Choice(fit(runs, chosen, delta), tuple(candidates), tuple(warnings))
+
+
+def _fits(runs: Runs, form: Form) -> bool:
+    try:
+        check_fittable(runs, form)
+    except TonyError:
+        return False
+    return True

@@ -1,0 +1,219 @@
+"""Training the rungs of a ladder and reading their losses; what is finished is read, what was cut short goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tony.atomic import write_json
+from tony.data.batches import Batches
+from tony.data.shards import Shard
+from tony.errors import TonyError
+from tony.forecast.ladder import Ladder, Rung
+from tony.forecast.table import Runs, checked
+from tony.runs import Recipe, Run, describe_environment
+from tony.tokens.vocabulary import Vocabulary
+from tony.train.checkpoint import saved_steps
+from tony.train.loop import Losses, Trainer
+from tony.train.prepare import prepare
+from tony.train.progress import Reporter, Silent
+
+POINT = "point.json"
+PROBED = 4  # steps that a speed is taken from
+MOST_WINDOWS = 64  # of a batch in which a loss is measured
+
+
+@dataclass(frozen=True)
+class Material:
+    """What all rungs share: the vocabulary and the encoded documents."""
+
+    vocabulary: Vocabulary
+    train: Shard
+    heldout: Shard
+
+
+class Climber:
+    """Trains rungs below `root`, in folders named after their recipes."""
+
+    def __init__(self, ladder: Ladder, root: Path, reporter: Reporter) -> None:
+        self.ladder, self.root, self.reporter = ladder, Path(root), reporter
+        self._material: Material | None = None
+
+    @property
+    def material(self) -> Material:
+        """Prepared once, in the folder of the ladder's own recipe."""
+        if self._material is None:
+            run = Run.create(
+                self.ladder.base.model_copy(update={"name": f"{self.ladder.base.name}-data"}), self.root
+            )
+            self._material = Material(*prepare(run, self.reporter))
+        return self._material
+
+    def point(self, rung: Rung) -> dict[str, Any] | None:
+        """The finished point of a rung, or None.
+
+        Raises:
+            TonyError: the folder holds another recipe's run.
+        """
+        path = self.root / rung.recipe.name / POINT
+        if not path.is_file():
+            return None
+        point = json.loads(path.read_text(encoding="utf-8"))
+        if point["recipe"] != rung.recipe.hash:
+            raise TonyError(
+                f"{path.parent} was trained from another recipe. Choose another name (name=NAME) or remove that folder"
+            )
+        return point
+
+    def seconds(self) -> tuple[float, float]:
+        """What the rungs that are not finished, and the target, will take: from a few steps of each size."""
+        rates: dict[int, float] = {}
+        for rung in (*self.ladder.rungs, self.ladder.target):
+            if rung.n not in rates and self.point(rung) is None:
+                rates[rung.n] = self._rate(rung)
+        open_rungs = [r for r in self.ladder.rungs if self.point(r) is None]
+        ladder = sum(rates[r.n] * (r.tokens * (1 - self._shared(r, open_rungs))) for r in open_rungs)
+        target = self.ladder.target
+        return ladder, rates.get(target.n, 0.0) * target.tokens
+
+    def _shared(self, rung: Rung, rungs: list[Rung]) -> float:
+        """The share of a rung's tokens that a longer branch of the same size pays for."""
+        longer = any(r.n == rung.n and r.tokens > rung.tokens for r in rungs)
+        return 1 - self.ladder.settings.decay if longer else 0.0
+
+    def _rate(self, rung: Rung) -> float:
+        """Seconds a token."""
+        trainer = self._trainer(rung.recipe.model_copy(update={"name": f"{rung.recipe.name}-probe"}))
+        trainer.update()
+        began = time.perf_counter()
+        for _ in range(PROBED):
+            trainer.update()
+        rate = (time.perf_counter() - began) / (PROBED * trainer.batches.tokens_per_batch)
+        shutil.rmtree(trainer.run.path, ignore_errors=True)
+        return rate
+
+    def climb(self, on_point: Callable[[Rung, dict[str, Any]], None] | None = None) -> list[dict[str, Any]]:
+        """The points of all rungs, the smallest first."""
+        points = []
+        for rung in self.ladder.rungs:
+            point = self.point(rung) or self.train(rung)
+            points.append(point)
+            if on_point:
+                on_point(rung, point)
+        return points
+
+    def train(self, rung: Rung) -> dict[str, Any]:
+        """Train a rung to its end, and write its point.
+
+        Raises:
+            TonyError: test loss exceeds training loss by more than the recipe's `gap` and what chance explains.
+        """
+        run = Run.create(rung.recipe, self.root)
+        if not saved_steps(run.checkpoints):
+            self._branch(rung, run)
+        trainer = self._trainer(rung.recipe)
+        trainer.resume()
+        self.reporter.say(f"{rung.recipe.name}: N = {rung.n:,}, {rung.tokens:,} tokens")
+        if trainer.step < trainer.steps:
+            trainer.fit()
+        trainer.finish()
+        write_json(run.path / "environment.json", describe_environment(rung.recipe, str(trainer.device)))
+        point = self._measured(rung, trainer)
+        write_json(run.path / POINT, point)
+        return point
+
+    def _branch(self, rung: Rung, run: Run) -> None:
+        """Bring the stable run to where the rung leaves it, and its checkpoint to the rung's folder."""
+        stable = self._trainer(rung.stable)
+        stable.resume()
+        if stable.step > rung.begin:
+            raise TonyError(
+                f"{stable.run.path} is at step {stable.step}, past step {rung.begin} where {rung.recipe.name} leaves it. "
+                "Remove that folder and run the same command"
+            )
+        if stable.step < rung.begin:
+            stable.fit(until=rung.begin)
+        last = saved_steps(stable.run.checkpoints)[-1]
+        assert last == rung.begin
+        source = next(stable.run.checkpoints.glob(f"step-*{last}.safetensors"))
+        run.checkpoints.mkdir(parents=True, exist_ok=True)
+        temporary = run.checkpoints / f".{source.name}"
+        shutil.copyfile(source, temporary)
+        temporary.rename(run.checkpoints / source.name)
+
+    def _trainer(self, recipe: Recipe) -> Trainer:
+        m = self.material
+        return Trainer(Run.create(recipe, self.root), m.vocabulary, m.train, m.heldout, _Quiet(self.reporter))
+
+    def _measured(self, rung: Rung, trainer: Trainer) -> dict[str, Any]:
+        tokens = self.ladder.settings.heldout_tokens
+        heldout, spread = measure(trainer, trainer.heldout, tokens, seed=0)
+        train, train_spread = measure(trainer, trainer.batches, tokens, seed=0)
+        chance = 2 * float(
+            np.hypot(spread, train_spread)
+        )  # two samples differ by so much without any learning by heart
+        if heldout - chance > train * (1 + self.ladder.settings.gap):
+            raise TonyError(
+                f"{rung.recipe.name}: test loss {heldout:.4f} exceeds training loss {train:.4f} by {heldout / train - 1:.2%}, more "
+                f"than {self.ladder.settings.gap:.2%}: it learns its data by heart, and no law in N and D holds. Give it more "
+                "data (data.copies, other crops), or allow it (forecast.gap)"
+            )
+        return {
+            "name": rung.recipe.name,
+            "recipe": rung.recipe.hash,
+            "N": rung.n,
+            "D": rung.tokens,
+            "C": rung.flops,
+            "loss": heldout,
+            "standard_error": spread,
+            "train_loss": train,
+            "seconds": trainer.seconds,
+            "sha256": hashlib.sha256((trainer.run.path / "metrics.jsonl").read_bytes()).hexdigest(),
+            "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        }
+
+
+def measure(trainer: Trainer, batches: Batches, tokens: int, seed: int) -> tuple[float, float]:
+    """The loss in nats per counted id on about `tokens` positions of seeded windows, and its standard error."""
+    import torch
+
+    count = min(len(batches.packing), max(2, tokens // batches.context))
+    windows = np.random.default_rng([seed, 17]).permutation(len(batches.packing))[:count]
+    sums, counts = [], []
+    with torch.no_grad():
+        for part in np.array_split(windows, -(-count // MOST_WINDOWS)):
+            _, _, losses = trainer.loss([int(w) for w in part], batches)
+            sums.append(losses.sums.sum())
+            counts.append(losses.counts.sum())
+    total = Losses(np.array([sum(sums)]), np.array([sum(counts)])).mean
+    means = np.array(sums) / np.array(counts)
+    return total, float(means.std() / np.sqrt(len(means)))
+
+
+def runs_of(points: list[dict[str, Any]]) -> Runs:
+    """The points as a table; branches of one size are one run, as they share most of their training."""
+    columns = {name.lower(): np.array([p[name] for p in points], float) for name in "NDC"}
+    labels = np.array([str(p["N"]) for p in points])
+    loss = np.array([p["loss"] for p in points])
+    return checked(Runs(**columns, loss=loss, run=labels, lines=np.arange(len(points)) + 1))
+
+
+class _Quiet(Silent):
+    """Passes progress on, but not what every rung would say again."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        self._reporter = reporter
+
+    def begin(self, what: str, total: int, done: int = 0) -> None:
+        self._reporter.begin(what, total, done)
+
+    def advance(self, done: int, **figures: Any) -> None:
+        self._reporter.advance(done, **figures)

@@ -1,0 +1,114 @@
+"""The receipt: a forecast written down with its inputs, their hashes and the time, before the target is trained."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from tony.atomic import write_json
+from tony.errors import TonyError
+from tony.forecast.interval import Bootstrap
+from tony.forecast.ladder import Ladder
+from tony.runs import commit_hash
+
+FIELDS = ("name", "recipe", "N", "D", "C", "loss", "sha256", "finished")
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of a JSON value, independent of spaces and of the order of keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def make_receipt(ladder: Ladder, points: list[dict[str, Any]], found: Bootstrap) -> dict[str, Any]:
+    """The forecast of the ladder's target with everything that it was made from."""
+    target, law = ladder.target, found.law
+    at = {"N": float(target.n), "D": float(target.tokens), "C": target.flops}
+    forecast = found.predict(**at)
+    inputs = [{name: point[name] for name in FIELDS} for point in points]
+    receipt = {
+        "kind": "forecast",
+        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "commit": commit_hash(),
+        "domain": ladder.base.name,
+        "inputs": inputs,
+        "inputs_sha256": digest(inputs),
+        "law": {
+            "form": law.form.name,
+            "formula": law.form.formula,
+            "constants": {k: list(v) for k, v in found.constants().items()},
+            "irreducible": law.irreducible,
+            "rows": [int(line) for line in law.runs.lines],
+        },
+        "target": {"recipe": target.recipe.hash, "name": target.recipe.name, **at},
+        "beyond": target.flops / ladder.largest,
+        "forecast": {
+            "loss": forecast.loss,
+            "low": forecast.low,
+            "high": forecast.high,
+            "level": forecast.level,
+            "half_width": forecast.half_width,
+            "reducible": forecast.loss - law.irreducible,
+            "warnings": list(forecast.warnings),
+        },
+    }
+    return receipt | {"sha256": digest(receipt)}
+
+
+def save_receipt(path: Path, receipt: dict[str, Any]) -> dict[str, Any]:
+    """Write a receipt, or give back the one that is there for the same inputs: a forecast is not made anew.
+
+    Raises:
+        TonyError: there is one from other inputs.
+    """
+    if path.is_file():
+        old = read_receipt(path)
+        if old["inputs_sha256"] == receipt["inputs_sha256"] and old["target"] == receipt["target"]:
+            return old
+        raise TonyError(f"{path}: a forecast from other runs. Keep it elsewhere, or remove it")
+    write_json(path, receipt)
+    return receipt
+
+
+def read_receipt(path: Path) -> dict[str, Any]:
+    """The receipt in a file.
+
+    Raises:
+        TonyError: it is none, or was changed since.
+    """
+    try:
+        receipt = json.loads(path.read_text(encoding="utf-8"))
+        body = {k: v for k, v in receipt.items() if k not in ("sha256", "confirmation")}
+        intact = receipt["sha256"] == digest(body)
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise TonyError(f"{path}: no receipt ({error}). Make one: tony forecast RECIPE") from None
+    if not intact:
+        raise TonyError(f"{path}: was changed after it was written. A forecast counts as it stood: remove it")
+    return receipt
+
+
+def confirm(path: Path, point: dict[str, Any]) -> dict[str, Any]:
+    """The receipt with what was measured, written beside the forecast.
+
+    Raises:
+        TonyError: the target is another one, or was finished before the forecast was written.
+    """
+    receipt = read_receipt(path)
+    if point["recipe"] != receipt["target"]["recipe"]:
+        raise TonyError(f"{path}: forecasts another target. Make the forecast of this one first")
+    if point["finished"] < receipt["created"]:
+        raise TonyError(f"{path}: was written after the target was trained, so it forecasts nothing")
+    forecast, loss = receipt["forecast"], point["loss"]
+    receipt["confirmation"] = {
+        "loss": loss,
+        "standard_error": point["standard_error"],
+        "error": forecast["loss"] / loss - 1,
+        "inside": forecast["low"] <= loss <= forecast["high"],
+        "finished": point["finished"],
+        "seconds": point["seconds"],
+        "sha256": point["sha256"],
+    }
+    write_json(path, receipt)
+    return receipt

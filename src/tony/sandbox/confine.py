@@ -1,0 +1,139 @@
+"""How a process is confined: once for a fork server, whose children inherit it, then finally for each child.
+
+A fork server gives up files, privileges and, where it can, the sight of the machine. A child then takes the limits and the
+system-call filter, which its server cannot have: forking is not on the list. Each layer is tried and what the machine
+refuses is recorded, never skipped in silence; `tony.sandbox.selftest` then proves the layers by running into them.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+from collections.abc import Callable
+
+from tony.sandbox import kernel, landlock, library, namespaces
+from tony.sandbox.limits import apply_limits
+from tony.sandbox.seccomp import Filter
+
+SERVER_FILES = 64  # descriptors that a server may hold; `closerange` up to there closes all
+
+
+class Confinement:
+    """The layers of one fork server and of its children.
+
+    Args:
+        without: layers to leave out, for tests that show what each is for.
+
+    Attributes:
+        missing: layer name -> why it is not in force.
+    """
+
+    def __init__(self, without: tuple[str, ...] = ()):
+        self._without = without
+        self._filter: Filter | None = None
+        self.missing: dict[str, str] = dict.fromkeys(without, "switched off for a test")
+
+    def confine_server(self) -> None:
+        """Confine this process for good. It may continue as a child of itself, in a process tree of its own."""
+        resource.setrlimit(resource.RLIMIT_NOFILE, (SERVER_FILES, SERVER_FILES))
+        rules: list[landlock.Ruleset] = []
+        self._try("landlock", lambda: rules.append(_reading_only()))
+        self._enter_namespaces()
+        self._become_nobody()
+        os.environ.clear()
+        kernel.prctl("no_new_privs", kernel.PR_SET_NO_NEW_PRIVS, 1)
+        self._try("capabilities", kernel.drop_capabilities)
+        for ruleset in rules:
+            self._try("landlock", ruleset.restrict)
+        self._try("seccomp", self._assemble)
+        kernel.prctl("dumpable", kernel.PR_SET_DUMPABLE, 0)
+
+    def confine_child(self, cpu_s: float, memory_bytes: int, keep: tuple[int, ...]) -> None:
+        """Confine this process, just forked from a server, for good; of its descriptors only `keep` stay open."""
+        kernel.prctl("parent-death signal", kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
+        self._close_all_but(keep)
+        if "limits" not in self._without:
+            apply_limits(cpu_s, memory_bytes)
+        if self._filter is not None:
+            self._filter.install()
+
+    def _assemble(self) -> None:
+        if not kernel.machine_is_supported():
+            raise OSError(f"no list of system calls for {os.uname().machine}")
+        self._filter = Filter()
+
+    def _enter_namespaces(self) -> None:
+        if "namespaces" not in self._without and _works(namespaces.enter_namespaces):
+            namespaces.enter_namespaces()
+            namespaces.continue_as_first_process()
+            self._try("view", lambda: namespaces.view_only(library.visible_paths()))
+        else:
+            self.missing.setdefault("namespaces", "this machine does not permit them to this user")
+            self.missing.setdefault("view", "it needs namespaces")
+
+    def _become_nobody(self) -> None:
+        """Root becomes nobody, unless nobody could not reach the library where it lies (there is no view of its own)."""
+
+        def read_as_nobody() -> None:
+            namespaces.become_nobody()
+            os.listdir(library.standard_library())
+
+        if os.geteuid() == 0 and "user" not in self._without:
+            if _works(read_as_nobody):
+                namespaces.become_nobody()
+            else:
+                self.missing["user"] = "only root can read the standard library, and there is no view of it"
+
+    def _close_all_but(self, keep: tuple[int, ...]) -> None:
+        """Close what the server had open; standard streams become a null device that no other program shares."""
+        null = os.open("/dev/null", os.O_RDWR)
+        for stream in range(3):
+            os.dup2(null, stream)
+        begin = 3
+        for descriptor in sorted(keep):
+            os.closerange(begin, descriptor)
+            begin = descriptor + 1
+        os.closerange(begin, SERVER_FILES)
+
+    def _try(self, layer: str, action: Callable[[], object]) -> None:
+        if layer in self.missing:
+            return
+        try:
+            action()
+        except OSError as error:
+            self.missing[layer] = error.strerror or str(error)
+
+
+def _reading_only() -> landlock.Ruleset:
+    """The rules: modules, shared libraries and time zones may be read, the null device written, nothing else touched."""
+    version = landlock.abi()
+    if version < landlock.LEAST_ABI:
+        raise OSError(
+            f"its ABI is {version}, and {landlock.LEAST_ABI} is needed" if version else "not in this kernel"
+        )
+    rules = landlock.Ruleset()
+    rules.allow_path(library.standard_library(), landlock.READ_DIR)
+    for path in library.library_modules():
+        rights = landlock.READ_FILE | (landlock.READ_DIR if os.path.isdir(path) else 0)
+        rules.allow_path(path, rights)
+    for path in (*library.shared_libraries(), *library.FILES):
+        rules.allow_path(path, landlock.READ_FILE)
+    for path in library.FOLDERS:
+        rules.allow_path(path, landlock.READ_FILE | landlock.READ_DIR)
+    for path in library.DEVICES:
+        rules.allow_path(path, landlock.READ_FILE | (landlock.WRITE_FILE if path == "/dev/null" else 0))
+    return rules
+
+
+def _works(action: Callable[[], object]) -> bool:
+    """Whether a child of this process can do it."""
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            action()
+            status = 0
+        finally:
+            os._exit(status)
+    return os.waitpid(child, 0)[1] == 0

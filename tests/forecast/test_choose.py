@@ -1,0 +1,53 @@
+"""Protects the choice of a form: by error on larger runs, fewer constants where that is as good."""
+
+import numpy as np
+from synthetic import joint_runs, power_runs, runs_of
+
+from tony.forecast import choose
+from tony.forecast.choose import by_size, heldout_error
+from tony.forecast.forms import FORMS
+
+
+def test_a_joint_law_is_found_in_joint_data():
+    choice = choose(joint_runs(60, noise=0.002))
+    assert choice.law.form.name in ("joint", "overtraining")
+    tried = {c.form.name: c.heldout for c in choice.candidates}
+    assert min(tried, key=tried.get) in ("joint", "overtraining")
+
+
+def test_a_pure_power_law_is_not_given_a_constant():
+    c = np.geomspace(1e15, 1e19, 12)
+    noise = np.exp(0.001 * np.random.default_rng(0).normal(size=12))
+    choice = choose(runs_of((c / 1e27) ** -0.048 * noise, c=c))
+    assert choice.law.form.name == "power:C"
+
+
+def test_training_fit_does_not_decide():
+    """More constants always fit better; where they predict no better the form with fewer is taken."""
+    runs, _ = power_runs(10, noise=0.004, seed=2)
+    choice = choose(runs)
+    by_name = {c.form.name: c for c in choice.candidates if c.heldout is not None}
+    best = by_name[choice.law.form.name]
+    assert best.heldout <= 1.1 * min(c.heldout for c in by_name.values())
+
+
+def test_the_largest_runs_are_held_out():
+    runs, _ = power_runs(10)
+    order = by_size(runs)
+    assert list(runs.c[order]) == sorted(runs.c)
+    exact, _ = power_runs(10, noise=0.0)
+    assert heldout_error(exact, FORMS["power+constant:C"]) < 1e-4
+    assert heldout_error(exact, FORMS["power:C"]) > 1e-3
+
+
+def test_too_few_runs_to_hold_out_is_said():
+    runs, _ = power_runs(4)
+    assert any("too few runs" in w for w in choose(runs).warnings)
+
+
+def test_what_cannot_be_fitted_is_listed_with_its_reason():
+    d = np.geomspace(1e8, 1e10, 8)
+    choice = choose(runs_of(2 + 100 / d**0.3, np.full(8, 1e7), d, 6e7 * d))
+    refused = {c.form.name: c.refused for c in choice.candidates if c.refused}
+    assert "every row has N" in refused["joint"]
+    assert choice.law.form.variables in (("D",), ("C",))

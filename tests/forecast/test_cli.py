@@ -1,0 +1,87 @@
+"""Protects `tony forecast fit`: any CSV by its columns, JSON and pictures, one line for bad input."""
+
+import json
+
+import pytest
+from synthetic import joint_runs
+from typer.testing import CliRunner
+
+from tony.cli.main import app
+from tony.errors import TonyError
+
+
+@pytest.fixture
+def table(tmp_path):
+    runs = joint_runs(40, noise=0.005)
+    path = tmp_path / "runs.csv"
+    rows = [
+        f"r{i},{n},{d},{loss}" for i, (n, d, loss) in enumerate(zip(runs.n, runs.d, runs.loss, strict=True))
+    ]
+    path.write_text("name,params,tokens,val\n" + "\n".join(rows))
+    return path
+
+
+def call(*words):
+    return CliRunner().invoke(app, ["forecast", *map(str, words)])
+
+
+COLUMNS = ("--n", "params", "--d", "tokens", "--loss", "val", "--run", "name", "--resamples", 100)
+
+
+def test_json_plots_and_law(table, tmp_path):
+    done = call(
+        "fit", table, *COLUMNS, "--form", "joint", "--budget", "1e23", "--at", "N=7e10,D=1.4e12", "--json",
+        "--plots", tmp_path / "plots", "--save", tmp_path / "law.json",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    result = json.loads(done.stdout)
+    assert result["law"]["constants"]["E"]["low"] < 1.69 < result["law"]["constants"]["E"]["high"]
+    assert result["optimum"][0]["N"]["value"] * result["optimum"][0]["D"]["value"] == pytest.approx(1e23 / 6)
+    forecast = result["forecasts"][0]["loss"]
+    assert forecast["low"] < forecast["value"] < forecast["high"]
+    assert {p.name for p in (tmp_path / "plots").iterdir()} >= {"compute.png", "residuals.png"}
+    assert all(
+        (tmp_path / "plots" / name).read_bytes()[:4] == b"\x89PNG"
+        for name in ("compute.png", "residuals.png")
+    )
+    planned = call("plan", "--flops", "1e23", "--law", tmp_path / "law.json", "--gpus", 256, "--json")
+    assert json.loads(planned.stdout)["choices"][0]["N"] == pytest.approx(result["optimum"][0]["N"]["value"])
+
+
+def test_people_see_a_table(table):
+    done = call("fit", table, *COLUMNS, "--form", "joint", "--budget", "1e23")
+    assert done.exit_code == 0, done.output
+    assert "90% interval" in done.stdout and "by law" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--where", "name"), "COLUMN=VALUE"),
+        (("--at", "7e9"), "--at N=7e9"),
+        (("--n", "missing"), "no column 'missing'"),
+        (("--form", "cubic"), "form 'cubic' is not known"),
+    ],
+)
+def test_wrong_flags_are_one_line(table, words, message):
+    done = call("fit", table, *COLUMNS, *words)
+    assert isinstance(done.exception, TonyError) and message in str(done.exception)
+    assert "\n" not in str(done.exception)
+
+
+def test_losses_in_bits_among_nats_are_named(tmp_path):
+    runs = joint_runs(30, noise=0.002)
+    runs.loss[[4, 9]] *= 1.4427
+    path = tmp_path / "runs.csv"
+    rows = [f"{n},{d},{loss}" for n, d, loss in zip(runs.n, runs.d, runs.loss, strict=True)]
+    path.write_text("N,D,loss\n" + "\n".join(rows))
+    done = call("fit", path, "--form", "joint", "--resamples", 50, "--json")
+    assert any("rows 6, 11: losses a factor of 1.44" in w for w in json.loads(done.stdout)["warnings"])
+
+
+def test_losses_above_the_frontier_are_named(tmp_path):
+    path = tmp_path / "runs.csv"
+    path.write_text("C,loss\n" + "\n".join(f"{10.0**k},{2 + 0.1 * k}" for k in range(18, 24)))
+    result = json.loads(call("fit", path, "--resamples", 50, "--json").stdout)
+    assert any("rows 3, 4, 5, 6, 7: above the frontier" in w for w in result["warnings"])
+    assert any("do not fall" in w for w in result["warnings"])

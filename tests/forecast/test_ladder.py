@@ -1,0 +1,182 @@
+"""Protects the ladder: its cost is what is run, branches are the runs they would be alone, receipts come first."""
+
+import gzip
+import json
+import struct
+
+import numpy as np
+import pytest
+
+from tony.errors import TonyError
+from tony.forecast import climb
+from tony.forecast.climb import Climber, runs_of
+from tony.forecast.fit import Law
+from tony.forecast.forms import FORMS
+from tony.forecast.interval import Bootstrap
+from tony.forecast.ladder import load_ladder, num_parameters
+from tony.forecast.receipt import confirm, make_receipt, read_receipt, save_receipt
+from tony.runs import Run
+from tony.train.loop import Trainer
+from tony.train.progress import Silent
+
+SMALL = (
+    "forecast.sizes=4", "forecast.smallest=8", "forecast.tokens_per_parameter=[4, 8]", "forecast.ray=8",
+    "forecast.gap=5.0", "forecast.heldout_tokens=2000", "forecast.beyond=2", "model.depth=1", "train.batch_tokens=680",
+    "train.checkpoint_every=7", "data.copies=1", "name=small", "train.precision=float32",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """Packages of random pictures in the layout of Debian's."""
+    folder = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(0)
+    for name, count in (("train-images-idx3-ubyte.gz", 300), ("t10k-images-idx3-ubyte.gz", 60)):
+        pixels = (rng.random((count, 28, 28)) * np.linspace(0, 255, 28)).astype(np.uint8)
+        header = b"\0\0\x08\x03" + struct.pack(">III", count, 28, 28)
+        (folder / name).write_bytes(gzip.compress(header + pixels.tobytes()))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ladder(repository, pictures):
+    path = repository / "recipes" / "ladders" / "images.toml"
+    return load_ladder(path, (*SMALL, f"data.path={pictures}", "forecast.allowance=2e10"))
+
+
+@pytest.fixture(scope="module")
+def climbed(ladder, tmp_path_factory):
+    root = tmp_path_factory.mktemp("runs")
+    climber = Climber(ladder, root, Silent())
+    return climber, climber.climb()
+
+
+def test_the_shipped_recipes_are_planned(repository):
+    for name in ("images", "code"):
+        ladder = load_ladder(repository / "recipes" / "ladders" / f"{name}.toml")
+        assert ladder.flops <= ladder.settings.allowance
+        assert ladder.target.flops == pytest.approx(ladder.settings.beyond * ladder.largest, rel=0.5)
+        assert ladder.target.flops >= ladder.settings.beyond * ladder.largest
+        assert len({rung.n for rung in ladder.rungs}) == ladder.settings.sizes
+        assert ladder.target.tokens / ladder.target.n == pytest.approx(ladder.settings.ray, rel=0.01)
+
+
+def test_sizes_are_those_of_the_model(ladder, climbed):
+    climber, points = climbed
+    model = climber._trainer(ladder.rungs[0].recipe).model
+    assert ladder.rungs[0].n == model.num_parameters_without_embeddings == num_parameters(ladder.base, 8)
+    assert [p["N"] for p in points] == [rung.n for rung in ladder.rungs]
+    for point, rung in zip(points, ladder.rungs, strict=True):
+        assert point["C"] == 6 * point["N"] * point["D"] == rung.flops
+
+
+def test_what_is_computed_is_what_was_said(ladder, climbed):
+    """Steps that were really taken: stable runs to their last branch, and every branch from where it begins."""
+    climber, _ = climbed
+    flops = 0.0
+    for rung in ladder.rungs:
+        flops += (
+            6 * rung.n * (Run(climber.root / rung.recipe.name).metrics()[-1]["tokens"] - rung.begin * 680)
+        )
+    for name in {rung.stable.name for rung in ladder.rungs}:
+        last = max(rung.begin for rung in ladder.rungs if rung.stable.name == name)
+        n = next(rung.n for rung in ladder.rungs if rung.stable.name == name)
+        flops += 6 * n * last * 680
+    assert flops == pytest.approx(ladder.flops)
+
+
+def test_a_branch_is_the_run_that_it_would_be_alone(ladder, climbed, tmp_path):
+    climber, _ = climbed
+    rung = ladder.rungs[1]
+    m = climber.material
+    alone = Trainer(Run.create(rung.recipe, tmp_path), m.vocabulary, m.train, m.heldout, Silent())
+    alone.fit()
+    branched = climber._trainer(rung.recipe)
+    assert branched.resume() and branched.step == alone.step
+    for a, b in zip(alone.model.parameters(), branched.model.parameters(), strict=True):
+        np.testing.assert_allclose(a.detach(), b.detach(), rtol=1e-4, atol=1e-6)
+
+
+def test_finished_runs_are_read_not_trained(ladder, climbed, monkeypatch):
+    climber, points = climbed
+    again = Climber(ladder, climber.root, Silent())
+    monkeypatch.setattr(Climber, "train", lambda *_: pytest.fail("trained again"))
+    assert again.climb() == points
+
+
+def test_learning_by_heart_is_refused(repository, pictures, tmp_path):
+    path = repository / "recipes" / "ladders" / "images.toml"
+    strict = load_ladder(
+        path, (*SMALL, f"data.path={pictures}", "forecast.allowance=2e10", "forecast.gap=1e-9")
+    )
+    climber = Climber(strict, tmp_path, Silent())
+    values = iter([(2.0, 0.001), (1.0, 0.001)])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(climb, "measure", lambda *_, **__: next(values))
+        with pytest.raises(TonyError, match="learns its data by heart"):
+            climber.train(strict.rungs[0])
+
+
+def forecast_of(points):
+    """A law and resamples without fitting: random pictures have no law."""
+    runs = runs_of(points)
+    theta = np.log([1.0, 2.0]), 0.1
+    vector = np.array([*theta[0], theta[1]])
+    law = Law(FORMS["power+constant:C"], vector, 0.0, runs)
+    return Bootstrap(law, np.repeat(vector[None], 20, 0), np.linspace(-0.01, 0.01, 20), 0.005)
+
+
+def test_the_receipt_comes_before_the_truth(ladder, climbed, tmp_path):
+    _, points = climbed
+    path = tmp_path / "receipt.json"
+    receipt = save_receipt(path, make_receipt(ladder, points, forecast_of(points)))
+    assert receipt["forecast"]["low"] < receipt["forecast"]["loss"] < receipt["forecast"]["high"]
+    assert len(receipt["inputs"]) == len(points) and receipt["beyond"] >= 2
+    later = {"recipe": ladder.target.recipe.hash, "loss": 2.0, "standard_error": 0.01, "finished": "2999-01-01T00:00:00Z", "seconds": 1, "sha256": "0"}  # fmt: skip
+    with pytest.raises(TonyError, match="after the target was trained"):
+        confirm(path, later | {"finished": "2000-01-01T00:00:00Z"})
+    with pytest.raises(TonyError, match="another target"):
+        confirm(path, later | {"recipe": "other"})
+    done = confirm(path, later)
+    assert done["confirmation"]["error"] == pytest.approx(done["forecast"]["loss"] / 2 - 1)
+    assert read_receipt(path) == done
+
+
+def test_a_receipt_that_was_changed_is_refused(ladder, climbed, tmp_path):
+    _, points = climbed
+    path = tmp_path / "receipt.json"
+    save_receipt(path, make_receipt(ladder, points, forecast_of(points)))
+    value = json.loads(path.read_text())
+    value["forecast"]["loss"] *= 0.99
+    path.write_text(json.dumps(value))
+    with pytest.raises(TonyError, match="was changed"):
+        read_receipt(path)
+
+
+def test_a_second_forecast_does_not_replace_the_first(ladder, climbed, tmp_path):
+    _, points = climbed
+    path = tmp_path / "receipt.json"
+    first = save_receipt(path, make_receipt(ladder, points, forecast_of(points)))
+    assert save_receipt(path, make_receipt(ladder, points, forecast_of(points))) == first
+    with pytest.raises(TonyError, match="from other runs"):
+        save_receipt(path, make_receipt(ladder, points[:-1], forecast_of(points[:-1])))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("forecast.allowance=1", "does not pay for"),
+        ("forecast.ray=7", "none of tokens_per_parameter"),
+        ("forecast.sizes=2", "forecast.sizes"),
+        ("forecast.unknown=2", "forecast.unknown"),
+        ("model.widht=2", "unknown key 'model.widht'"),
+    ],
+)
+def test_wrong_recipes_are_refused(repository, override, message):
+    with pytest.raises(TonyError, match=message):
+        load_ladder(repository / "recipes" / "ladders" / "images.toml", (override,))
+
+
+def test_a_recipe_without_a_ladder_is_refused(repository):
+    with pytest.raises(TonyError, match="no \\[forecast\\] section"):
+        load_ladder(repository / "recipes" / "digits.toml")
