@@ -21,7 +21,12 @@ def export(
 
     source = load_language_model(model)
     export_model(source, target, form, dtype)
-    result = {"target": str(target), "format": form, "dtype": dtype, "parameters": source.model.num_parameters}
+    result = {
+        "target": str(target),
+        "format": form,
+        "dtype": dtype,
+        "parameters": source.model.num_parameters,
+    }
     if as_json:
         print_json(result)
     else:

@@ -30,7 +30,9 @@ def test_pairs_and_halves_are_inverse():
     assert pairs[:6, 0].tolist() == weight[[0, 3, 1, 4, 2, 5], 0].tolist()
 
 
-@pytest.mark.parametrize("shape", [{"qk_norm": False}, {"qk_norm": True, "tied": True}], ids=["llama", "qwen3"])
+@pytest.mark.parametrize(
+    "shape", [{"qk_norm": False}, {"qk_norm": True, "tied": True}], ids=["llama", "qwen3"]
+)
 def test_float32_comes_back_bit_for_bit(written, shape):
     model, path = written(**shape)
     again = load_language_model(path)
@@ -52,7 +54,10 @@ def omni_tokenizer_ids(path, text):
         if kind == 3
     ]
     tokenizer = bpe_tokenizer(
-        fields["tokenizer.ggml.tokens"], fields["tokenizer.ggml.merges"], fields["tokenizer.ggml.pre"], special
+        fields["tokenizer.ggml.tokens"],
+        fields["tokenizer.ggml.merges"],
+        fields["tokenizer.ggml.pre"],
+        special,
     )
     return tokenizer.encode(text).ids
 

@@ -56,7 +56,9 @@ class LanguageModel:
         save_model(folder / "model", self.model)
         with replacing(folder / "tokenizer.json") as temporary:
             temporary.write_text(self.tokenizer.to_str(), encoding="utf-8")
-        write_json(folder / "import.json", {"source": source, "name": self.name, "bos": self.bos, "eos": self.eos})
+        write_json(
+            folder / "import.json", {"source": source, "name": self.name, "bos": self.bos, "eos": self.eos}
+        )
 
 
 def load_language_model(path: str | Path) -> LanguageModel:
@@ -73,7 +75,9 @@ def load_language_model(path: str | Path) -> LanguageModel:
         value = _read_json(path / "import.json")
         model = load_model(path / "model")
         tokenizer = _read_tokenizer(path / "tokenizer.json")
-        return LanguageModel(model, tokenizer, value.get("bos"), value.get("eos"), value.get("name", path.name))
+        return LanguageModel(
+            model, tokenizer, value.get("bos"), value.get("eos"), value.get("name", path.name)
+        )
     if (path / "recipe.toml").is_file():
         run = Run(path)
         vocabulary = Vocabulary.load(run.vocabulary)
@@ -106,7 +110,9 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     for name in names:
         if not (path / name).is_file():
-            raise TonyError(f"{path / name} is missing (pickled .bin weights are not read). Fetch the model again")
+            raise TonyError(
+                f"{path / name} is missing (pickled .bin weights are not read). Fetch the model again"
+            )
         try:
             tensors |= load_file(path / name)
         except (OSError, SafetensorError) as error:

@@ -119,7 +119,9 @@ def _read_config(path: Path, values: dict[str, Any], tensors: dict[str, Any]) ->
             "tie_word_embeddings": "output.weight" not in tensors,
         }
     except KeyError as error:
-        raise TonyError(f"{path}: {error} is missing, so the shape is unknown. Fetch the file again") from None
+        raise TonyError(
+            f"{path}: {error} is missing, so the shape is unknown. Fetch the file again"
+        ) from None
 
 
 def _theirs(path: Path, name: str) -> str:
@@ -148,7 +150,12 @@ def _read_tokenizer(path: Path, values: dict[str, Any]) -> Tokenizer:
 
 
 def write_gguf(
-    path: Path, model: Transformer, tokenizer: Tokenizer, special: dict[str, int | None], name: str, dtype: str
+    path: Path,
+    model: Transformer,
+    tokenizer: Tokenizer,
+    special: dict[str, int | None],
+    name: str,
+    dtype: str,
 ) -> None:
     """Write `model` to `path`; matrices in `dtype` ("float32" or "float16"), norms in float32.
 
@@ -180,7 +187,9 @@ def write_gguf(
         writer.add_rope_dimension_count(shape.head_dim)
         writer.add_rope_freq_base(shape.rope_base)
         writer.add_layer_norm_rms_eps(shape.norm_eps)
-        writer.add_file_type(gguf.LlamaFileType.ALL_F32 if dtype == "float32" else gguf.LlamaFileType.MOSTLY_F16)
+        writer.add_file_type(
+            gguf.LlamaFileType.ALL_F32 if dtype == "float32" else gguf.LlamaFileType.MOSTLY_F16
+        )
         _write_tokenizer(writer, json.loads(tokenizer.to_str()), tokenizer, shape.vocabulary, special)
         back = {theirs: own for own, theirs in INSIDE.items()} | {v: k for k, v in OUTSIDE.items()}
         for key, tensor in tensors.items():
@@ -191,7 +200,9 @@ def write_gguf(
                 _, _, layer, inside = key.split(".", 3)
                 own = f"blk.{layer}.{back[inside.removesuffix('.weight')]}.weight"
             array = tensor.float().numpy()
-            writer.add_tensor(own, array.astype(np.float16 if dtype == "float16" and array.ndim == 2 else np.float32))
+            writer.add_tensor(
+                own, array.astype(np.float16 if dtype == "float16" and array.ndim == 2 else np.float32)
+            )
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()

@@ -102,7 +102,9 @@ def config_from_huggingface(value: Mapping[str, Any]) -> TransformerConfig:
     scaling = value.get("rope_scaling") or rope
     rope_type = scaling.get("rope_type", scaling.get("type", "default"))
     if rope_type not in ("default", None):
-        raise TonyError(f"config.json: rotary positions of type {rope_type!r} cannot be imported, only default")
+        raise TonyError(
+            f"config.json: rotary positions of type {rope_type!r} cannot be imported, only default"
+        )
     plain = {"hidden_act": "silu", "attention_bias": False, "mlp_bias": False, "partial_rotary_factor": 1.0}
     for key, usual in plain.items():
         if value.get(key, usual) != usual:

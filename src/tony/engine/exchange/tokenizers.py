@@ -12,9 +12,7 @@ from tony.errors import TonyError
 from tony.tokens.vocabulary import CONTROLS, Vocabulary
 
 # What stands before byte-level BPE in the families that GGUF files name (`tokenizer.ggml.pre`).
-LLAMA3 = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
+LLAMA3 = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 QWEN2 = LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")
 
 
@@ -50,7 +48,9 @@ def _pre_tokenizer(name: str) -> PreTokenizer:
     )
 
 
-def bpe_tokenizer(tokens: Sequence[str], merges: Sequence[str], family: str, special: Sequence[str]) -> Tokenizer:
+def bpe_tokenizer(
+    tokens: Sequence[str], merges: Sequence[str], family: str, special: Sequence[str]
+) -> Tokenizer:
     """A byte-level BPE tokenizer from the tables of a GGUF file; `special` tokens are never divided."""
     vocabulary = {token: index for index, token in enumerate(tokens)}
     pairs = [tuple(merge.split(" ", 1)) for merge in merges]
