@@ -18,7 +18,7 @@ assistants have them, and in one preset hand.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -107,6 +107,17 @@ def _pick(rng: np.random.Generator, shares: dict) -> str:
     return names[rng.choice(len(names), p=weights / weights.sum())]
 
 
+class _WhenAsked(dict):
+    """What `make` gives for a key, made when it is first asked for."""
+
+    def __init__(self, make: Callable) -> None:
+        self._make = make
+
+    def __missing__(self, key: Split) -> dict:
+        self[key] = self._make(key)
+        return self[key]
+
+
 class DigitWorld:
     """A `Source` of the digit world.
 
@@ -176,7 +187,7 @@ class DigitWorld:
 
     @cached_property
     def _utterances(self) -> dict[Split, dict[tuple[str, int], list[Utterance]]]:
-        return {split: self._speak_words(split) for split in ("train", "heldout")}
+        return _WhenAsked(self._speak_words)
 
     def _speak_words(self, split: Split) -> dict[tuple[str, int], list[Utterance]]:
         keys, jobs = [], []
@@ -204,7 +215,7 @@ class DigitWorld:
 
     @cached_property
     def _sums(self) -> dict[Split, dict[str, list[Utterance]]]:
-        return {split: self._speak_sums(split) for split in ("train", "heldout")}
+        return _WhenAsked(self._speak_sums)
 
     def _speak_sums(self, split: Split) -> dict[str, list[Utterance]]:
         rng = np.random.default_rng([self.seed, 4, split == "train"])

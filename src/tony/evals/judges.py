@@ -19,6 +19,7 @@ BANDS = 40
 WINDOW, HOP = 400, 160  # 25 ms every 10 ms
 STEPS = 20  # a word is stretched to this many steps of time
 NOISE_DB = 30.0  # training words are heard clean and with noise so far below them
+VOICES = 48  # training voices a language that the judge of sounds learns from
 COMPONENTS = 96  # principal components of the log-mel picture
 
 
@@ -73,7 +74,9 @@ class SoundJudge:
 
         self._world = world
         self._labels = [(language, n) for language in world.recipe.languages for n in range(19)]
-        heard = [*world.utterances("train"), *world.preset_utterances()]
+        voices = min(VOICES, world.recipe.voices)
+        teachers = DigitWorld(world.recipe.model_copy(update={"voices": voices}), world.seed)
+        heard = [*teachers.utterances("train"), *world.preset_utterances()]
         rng = np.random.default_rng([seed, 31])
         clean = [features(u.audio.samples) for u in heard]
         noisy = [features(_noisy(u.audio.samples, NOISE_DB, rng)) for u in heard]
