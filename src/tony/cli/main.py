@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from tony.cli import chat, doctor, evaluate, forecast, search, serve, train, tune, up
+from tony.cli import chat, doctor, evaluate, exchange, forecast, search, serve, train, tune, up
 from tony.errors import TonyError
 
 app = typer.Typer(
@@ -26,6 +26,8 @@ app.command("eval")(evaluate.evaluate)
 app.command("serve")(serve.serve)
 app.command("chat")(chat.chat)
 app.command("search")(search.search)
+app.command("export")(exchange.export)
+app.command("import")(exchange.import_)
 app.command("doctor")(doctor.doctor)
 
 

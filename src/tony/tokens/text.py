@@ -27,10 +27,11 @@ class TextCodec:
         self._tokenizer = tokenizer
         self.size: int = tokenizer.get_vocab_size()
         to_byte = {character: byte for byte, character in _byte_characters().items()}
-        self._bytes = [
-            bytes(to_byte[character] for character in tokenizer.id_to_token(index))
-            for index in range(self.size)
-        ]
+        self._bytes = [_bytes_of(tokenizer.id_to_token(index) or "", to_byte) for index in range(self.size)]
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        return self._tokenizer
 
     @classmethod
     def train(cls, texts: Iterable[str], size: int) -> TextCodec:
@@ -53,7 +54,7 @@ class TextCodec:
         return cls(tokenizer)
 
     def encode(self, part: Text) -> np.ndarray:
-        return np.asarray(self._tokenizer.encode(part.text).ids, dtype=np.int64)
+        return np.asarray(self._tokenizer.encode(part.text, add_special_tokens=False).ids, dtype=np.int64)
 
     def decode(self, ids: np.ndarray) -> Text:
         """The text of `ids`; bytes that are no UTF-8 become U+FFFD."""
@@ -95,6 +96,13 @@ def _regex(pattern: str):
     from tokenizers import Regex
 
     return Regex(pattern)
+
+
+def _bytes_of(token: str, to_byte: dict[str, int]) -> bytes:
+    """What a token writes; one that was added to an imported tokenizer as plain text writes itself."""
+    if all(character in to_byte for character in token):
+        return bytes(to_byte[character] for character in token)
+    return token.encode()
 
 
 def _byte_characters() -> dict[int, str]:
