@@ -75,6 +75,15 @@ def vocabulary(text_codec, sound_codec):
 
 
 @pytest.fixture(scope="session")
+def placed_vocabulary(text_codec, sound_codec):
+    """As `vocabulary`, but an id of a picture says which pixel it is of."""
+    from tony.tokens.pixels import PixelCodec
+    from tony.tokens.vocabulary import Vocabulary
+
+    return Vocabulary(text_codec, PixelCodec.grey(4, 5, placed=True), sound_codec, video_seconds=4.0)
+
+
+@pytest.fixture(scope="session")
 def silent_vocabulary(text_codec):
     """Text and 8 x 8 pictures of 17 greys, and no sound."""
     from tony.tokens.pixels import PixelCodec

@@ -1,12 +1,14 @@
 """Protects: batch i is a pure function of (seed, i), every window comes once an epoch, targets are the next ids."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tony.data.batches import Batches
-from tony.data.shards import Shard
+from tony.data.shards import Shard, pack
 from tony.tokens.vocabulary import Tokens
 
 CONTEXT = 40
@@ -83,3 +85,28 @@ def test_places_and_targets_equal_a_naive_loop(shard, index):
                     targets.append(int(tokens.ids[i]))
             at += len(tokens)
     assert batch.places.tolist() == places and batch.targets.tolist() == targets
+
+
+@given(batches=st.integers(1, 60), per_batch=st.integers(1, 5))
+def test_a_curriculum_goes_once_through_the_shard_however_long_the_run_is(shard, batches, per_batch):
+    """Groups in their order, and within a group no window twice before all have come as often."""
+    made = Batches(shard, CONTEXT, per_batch * CONTEXT, 3, curriculum=batches)
+    made.packing = pack(shard.lengths, CONTEXT, group=30)
+    sequence = np.array([w for index in range(batches) for w in made.windows(index)])
+    groups = np.searchsorted(made.packing.groups, sequence, side="right") - 1
+    assert (np.diff(groups) >= 0).all()
+    n, passes = len(made.packing), -(-len(sequence) // len(made.packing))
+    for group, (start, end) in enumerate(itertools.pairwise(made.packing.groups)):
+        inside = sequence[groups == group]
+        expected = len(sequence) * (end - start) / n
+        assert abs(len(inside) - expected) <= 1, "each group gives its share"
+        assert np.bincount(inside - start, minlength=end - start).max() <= passes
+
+
+def test_a_curriculum_is_a_pure_function_of_seed_and_index(shard):
+    def made(seed):
+        return Batches(shard, CONTEXT, 3 * CONTEXT, seed, curriculum=20)
+
+    one = made(3)
+    assert [one.windows(i) for i in (9, 2, 9)] == [made(3).windows(i) for i in (9, 2, 9)]
+    assert [made(3).windows(i) for i in range(20)] != [made(4).windows(i) for i in range(20)]

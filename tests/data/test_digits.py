@@ -237,6 +237,18 @@ def test_the_mixture_is_the_recipes(world):
         DigitWorld(DigitsData(mixture=dict.fromkeys(digits.MIXTURE, 0.0)))
 
 
+def test_lessons_come_first_and_name_single_parts(monkeypatch):
+    monkeypatch.setattr(
+        digits, "_speak_all", lambda jobs: [Audio(np.ones(20, np.float32), 16_000)] * len(jobs)
+    )
+    world = DigitWorld(DigitsData(examples=200, voices=2, lessons=0.5))
+    documents = list(world.documents("train"))
+    lessons = [
+        sum(p.counted for p in d) == 1 and sum(not isinstance(p, Text) for p in d) <= 1 for d in documents
+    ]
+    assert len(documents) == 200 and all(lessons[:100]) and not all(lessons[100:])
+
+
 def test_text_for_the_vocabulary_covers_every_answer(world):
     texts = set(world.texts())
     for language in world.recipe.languages:

@@ -64,6 +64,19 @@ def test_pitch_rate_language_and_variant_are_heard():
     assert not np.array_equal(speak("six", Voice(language="fr")).samples, speak("six", Voice()).samples)
 
 
+def test_a_longer_tract_lowers_and_slows_the_whole_sound():
+    """A slowed sound is the same sound read at another rate: its spectrum is squeezed by exactly that factor."""
+    plain, long = (speak("one", Voice(tract=t)).samples for t in (1.0, 1.25))
+    assert len(long) == pytest.approx(1.25 * len(plain), rel=0.02)
+    n = 1 << 16
+    one, other = (np.abs(np.fft.rfft(x, n)) for x in (plain, long))
+    hertz = np.arange(n // 2 + 1) * RATE / n
+    heard = hertz < 3000
+    squeezed = np.interp(hertz[heard] * 1.25, hertz, one)
+    correlations = [np.corrcoef(other[heard], x)[0, 1] for x in (squeezed, one[heard])]
+    assert correlations[0] > 0.95 and correlations[1] < 0.7
+
+
 def test_held_out_voices_are_whole_variants():
     assert set(HELD_OUT_VARIANTS) < set(VARIANTS) and len(set(VARIANTS)) == len(VARIANTS)
     for language in LANGUAGES:
@@ -72,6 +85,7 @@ def test_held_out_voices_are_whole_variants():
         assert {v.variant for v in heldout} == set(HELD_OUT_VARIANTS)
         assert len({v.name for v in train}) == len(train) == 3 * (len(VARIANTS) - len(HELD_OUT_VARIANTS))
         assert train[: len(train) // 3] == voices(language)
+        assert all(v.tract == 1 for v in voices(language)) and len({v.tract for v in train}) > 20
 
 
 @pytest.mark.parametrize(
@@ -82,6 +96,7 @@ def test_held_out_voices_are_whole_variants():
         ("one", {"language": "xx"}, "language"),
         ("one", {"pitch": 100}, "pitch"),
         ("one", {"rate": 10}, "rate"),
+        ("one", {"tract": 0.1}, "tract"),
     ],
 )
 def test_bad_input_gets_one_line(text, voice, said):

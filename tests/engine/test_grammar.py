@@ -14,6 +14,11 @@ LIMITS = SamplingRecipe(max_text=5, max_seconds=0.1)  # 5 ids of text, 5 of soun
 wants = st.lists(st.sampled_from(WRITABLE), min_size=1, max_size=4).map(tuple)
 
 
+@pytest.fixture(scope="module", params=["vocabulary", "placed_vocabulary"])
+def vocabulary(request):
+    return request.getfixturevalue(request.param)
+
+
 @pytest.fixture(scope="module")
 def grammar(vocabulary):
     return Grammar(vocabulary, LIMITS)
@@ -66,9 +71,10 @@ def test_what_each_state_allows(grammar, vocabulary):
     state = grammar.advance(state, v.end("text"))
     assert allowed(state) == {v.begin("image")}
     state = grammar.advance(state, v.begin("image"))
-    for _ in range(16):
-        assert allowed(state) == body("image")
-        state = grammar.advance(state, v.ranges["image"].start)
+    for place in range(16):
+        own = {v.ranges["image"].start + index for index in v.image.allowed(place)}
+        assert allowed(state) == own and len(own) == 5
+        state = grammar.advance(state, min(own))
     assert allowed(state) == {v.end("image")}
     state = grammar.advance(state, v.end("image"))
     assert state.is_done and allowed(state) == {v.control("stop")}

@@ -41,6 +41,21 @@ def test_any_ids_are_a_picture_that_has_those_ids(ids):
     assert codec.encode(codec.decode(np.array(ids))).tolist() == ids
 
 
+@given(values=st.lists(st.integers(0, 4), min_size=9, max_size=9))
+def test_a_placed_id_is_the_pixel_and_its_level(values):
+    plain, placed = PixelCodec.grey(3, 5), PixelCodec.grey(3, 5, placed=True)
+    picture = plain.decode(np.array(values))
+    ids = placed.encode(picture)
+    assert placed.size == 45 and [divmod(int(i), 5) for i in ids] == list(enumerate(values))
+    assert all(index in placed.allowed(place) for place, index in enumerate(ids))
+    assert placed.decode(ids) == picture and placed.decode(ids[:4]) == plain.decode(np.array(values[:4]))
+
+
+def test_placed_ids_out_of_their_place_are_refused():
+    with pytest.raises(TonyError, match="raster order"):
+        PixelCodec.grey(2, 5, placed=True).decode(np.array([0, 5, 15, 10]))
+
+
 def colourful(n, seed=0):
     rng = np.random.default_rng(seed)
     return [Image(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8)) for _ in range(n)]
@@ -97,6 +112,13 @@ def test_save_and_load(tmp_path):
     codec.save(tmp_path)
     again = PixelCodec.load(tmp_path)
     assert (again.palette == codec.palette).all() and again.side == 6
+
+
+def test_placed_is_saved_and_tells_vocabularies_apart(tmp_path):
+    plain, placed = PixelCodec.grey(4, 5), PixelCodec.grey(4, 5, placed=True)
+    placed.save(tmp_path)
+    assert PixelCodec.load(tmp_path).placed and PixelCodec.load(tmp_path).size == 80
+    assert plain.fingerprint != placed.fingerprint
 
 
 @pytest.mark.parametrize("content", ["", "[]", "null", "{}", json.dumps({"side": 8, "palette": []})])

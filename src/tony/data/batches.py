@@ -2,6 +2,11 @@
 
 Windows form one endless sequence, epoch after epoch, each epoch its own seeded permutation; batch i takes the i-th
 stretch of it. So resuming is a seek, and nothing of the loader is ever saved but i.
+
+A curriculum keeps the order in which the source gave its documents, from the first step to the last: the groups in which
+they were packed come one after the other, and only within a group windows are permuted. The run then goes once through
+all groups, however long it is: where it needs fewer windows than there are, each group gives a part of its own, and
+where it needs more, each group is gone through several times before the next.
 """
 
 from __future__ import annotations
@@ -40,27 +45,41 @@ class Batches:
         context: positions of a window.
         batch_tokens: positions of a batch; rounded down to whole windows, one at least.
         seed: of the epochs' permutations.
+        curriculum: how many batches the run has in all, where documents are to come in the order of the shard.
     """
 
-    def __init__(self, shard: Shard, context: int, batch_tokens: int, seed: int) -> None:
+    def __init__(
+        self, shard: Shard, context: int, batch_tokens: int, seed: int, curriculum: int | None = None
+    ) -> None:
         self.shard, self.context, self.seed = shard, context, seed
         self.packing: Packing = pack(shard.lengths, context)
         self.windows_per_batch = max(1, batch_tokens // context)
-        self._permutation = lru_cache(maxsize=2)(self._permute)
+        self._permutation = lru_cache(maxsize=4)(self._permute)
+        self._span = curriculum * self.windows_per_batch if curriculum else None
 
     @property
     def tokens_per_batch(self) -> int:
         return self.windows_per_batch * self.context
 
-    def _permute(self, epoch: int) -> np.ndarray:
-        return np.random.default_rng([self.seed, 11, epoch]).permutation(len(self.packing))
+    def _permute(self, epoch: int, size: int, *group: int) -> np.ndarray:
+        return np.random.default_rng([self.seed, 11, epoch, *group]).permutation(size)
 
     def windows(self, index: int) -> list[int]:
         """The windows of batch `index`."""
         first = index * self.windows_per_batch
-        places = range(first, first + self.windows_per_batch)
+        return [self._window(place) for place in range(first, first + self.windows_per_batch)]
+
+    def _window(self, place: int) -> int:
+        """The window at `place` of the run's sequence."""
         n = len(self.packing)
-        return [int(self._permutation(place // n)[place % n]) for place in places]
+        if self._span is None:
+            return int(self._permutation(place // n, n)[place % n])
+        passes = -(-self._span // n)  # through each group
+        place = place % self._span * passes * n // self._span
+        group = int(np.searchsorted(self.packing.groups, place // passes, side="right")) - 1
+        start, end = (int(edge) for edge in self.packing.groups[group : group + 2])
+        turn, within = divmod(place - start * passes, end - start)
+        return start + int(self._permutation(turn, end - start, group)[within])
 
     def __getitem__(self, index: int) -> Batch:
         return self.assemble(self.windows(index))

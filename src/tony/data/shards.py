@@ -23,7 +23,7 @@ from tony.atomic import replacing, write_json
 from tony.errors import TonyError
 from tony.tokens.vocabulary import MODALITIES, Tokens, Vocabulary
 
-PACKING_GROUP = 8192  # documents
+PACKING_GROUP = 4096  # documents
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,13 @@ class Packing:
     Attributes:
         documents: the documents of all windows, one window after the other.
         starts: (windows + 1,), where in `documents` each window begins.
+        groups: (groups + 1,), the window at which each group of consecutive documents begins.
         lost: share of the positions that hold no document.
     """
 
     documents: np.ndarray
     starts: np.ndarray
+    groups: np.ndarray
     lost: float
 
     def __len__(self) -> int:
@@ -55,6 +57,7 @@ def pack(lengths: np.ndarray, context: int, group: int = PACKING_GROUP) -> Packi
             f"a document of {int(lengths.max())} ids does not fit model.context={context}: raise it, or shorten the data"
         )
     windows: list[list[int]] = []
+    groups = [0]
     for begin in range(0, len(lengths), group):
         members = np.arange(begin, min(begin + group, len(lengths)))
         members = members[np.argsort(-lengths[members], kind="stable")]
@@ -78,10 +81,11 @@ def pack(lengths: np.ndarray, context: int, group: int = PACKING_GROUP) -> Packi
                 open_windows[left] = []
                 insort(rooms, left)
             open_windows[left].append(window)
+        groups.append(len(windows))
     starts = np.concatenate([[0], np.cumsum([len(w) for w in windows])]).astype(np.int64)
     documents = np.fromiter((d for w in windows for d in w), np.int64, count=int(starts[-1]))
     total = context * len(windows)
-    return Packing(documents, starts, 1 - float(lengths.sum()) / total if total else 0.0)
+    return Packing(documents, starts, np.array(groups), 1 - float(lengths.sum()) / total if total else 0.0)
 
 
 class Shard:

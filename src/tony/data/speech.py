@@ -94,23 +94,31 @@ _lock = threading.Lock()
 
 @dataclass(frozen=True, kw_only=True)
 class Voice:
-    """Who speaks: a language of espeak-ng, a variant (`VARIANTS`), pitch 0..99 and rate in words a minute 80..450."""
+    """Who speaks: a language of espeak-ng, a variant (`VARIANTS`), pitch 0..99 and rate in words a minute 80..450.
+
+    `tract` is the length of the vocal tract relative to the variant's: the sound is slowed by it, which lowers formants
+    and pitch alike, so that one variant gives many people (vocal tract length perturbation, Jaitly and Hinton 2013).
+    """
 
     language: str = "en"
     variant: str = "m1"
     pitch: int = 50
     rate: int = 165
+    tract: float = 1.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.pitch <= 99:
             raise TonyError(f"Voice.pitch is {self.pitch}: give 0 to 99")
         if not 80 <= self.rate <= 450:
             raise TonyError(f"Voice.rate is {self.rate}: give 80 to 450 words a minute")
+        if not 0.5 <= self.tract <= 2:
+            raise TonyError(f"Voice.tract is {self.tract}: give 0.5 to 2")
 
     @property
     def name(self) -> str:
         """A short name that tells this voice from every other, for file names and reports."""
-        return f"{self.language}+{self.variant.replace(' ', '_')}+{self.pitch}+{self.rate}"
+        tract = f"+{self.tract:g}" if self.tract != 1 else ""
+        return f"{self.language}+{self.variant.replace(' ', '_')}+{self.pitch}+{self.rate}{tract}"
 
 
 def voices(
@@ -118,7 +126,8 @@ def voices(
 ) -> tuple[Voice, ...]:
     """The voices of one language and split: every variant of the split, `per_variant` pitches and rates of each.
 
-    Pitch is drawn from 30 to 70 and rate from 130 to 200 words a minute. A pure function of its arguments; the first
+    Pitch is drawn from 30 to 70 and rate from 130 to 200 words a minute; all but the first of a variant have another
+    vocal tract as well, of .85 to 1.18 of its length. A pure function of its arguments; the first
     voices do not change when `per_variant` grows. No variant is in both splits.
     """
     if split not in ("train", "heldout"):
@@ -130,7 +139,8 @@ def voices(
             draw = np.random.default_rng([seed, turn, VARIANTS.index(variant), *language.encode()])
             while True:
                 pitch, rate = int(draw.integers(30, 71)), int(draw.integers(130, 201))
-                voice = Voice(language=language, variant=variant, pitch=pitch, rate=rate)
+                tract = round(float(np.exp(draw.uniform(-0.16, 0.16))), 3) if turn else 1.0
+                voice = Voice(language=language, variant=variant, pitch=pitch, rate=rate, tract=tract)
                 if voice not in chosen:
                     break
             chosen[voice] = None
@@ -149,7 +159,7 @@ def speak(text: str, voice: Voice | None = None) -> Audio:
     if voice.variant not in _shipped_variants():
         raise TonyError(f"Voice.variant is {voice.variant!r}: use one of tony.data.speech.VARIANTS")
     raw = _synthesize(text, voice)
-    samples = soxr.resample(raw.astype(np.float32) / 32768, ESPEAK_RATE, RATE, "HQ")
+    samples = soxr.resample(raw.astype(np.float32) / 32768, ESPEAK_RATE / voice.tract, RATE, "HQ")
     samples = _trim(samples)
     if not len(samples):
         raise TonyError(f"espeak-ng made no sound of {text!r}: give words of the language {voice.language!r}")

@@ -3,7 +3,8 @@
 A reply is a list of wanted parts. Each part is its begin mark, its body, its end mark:
 
     text    at least one text id, then end_text             (forced when max_text ids are reached)
-    image   exactly as many image ids as a picture has      (then end_image is forced)
+    image   exactly as many image ids as a picture has,     (then end_image is forced)
+            each of those that its pixel may have
     audio   at least one sound id, then end_audio           (forced when max_seconds are reached)
 
 The state is two counters, so it is copied with the KV cache at no cost.
@@ -74,6 +75,8 @@ class Grammar:
             return self._rows[f"begin {modality}"]
         if state.count >= most:
             return self._rows[f"end {modality}"]
+        if modality == "image" and self._is_placed:
+            return self._rows[f"body image {state.count}"]
         if modality == "image" or state.count == 0:
             return self._rows[f"body {modality}"]
         return self._rows[f"body or end {modality}"]
@@ -101,11 +104,18 @@ class Grammar:
         self.start(want)
         return sum(self.most[m] + 2 for m in want)
 
+    @property
+    def _is_placed(self) -> bool:
+        """Whether a picture's ids depend on their place in it."""
+        return getattr(self.vocabulary.image, "placed", False)
+
     @cached_property
     def _rows(self) -> dict[str, int]:
         names = ["nothing"]
         for modality in WRITABLE:
             names += [f"begin {modality}", f"body {modality}", f"body or end {modality}", f"end {modality}"]
+        if self._is_placed:
+            names += [f"body image {place}" for place in range(self.most["image"])]
         return {name: row for row, name in enumerate(names)}
 
     @cached_property
@@ -121,4 +131,9 @@ class Grammar:
             masks[self._rows[f"body or end {modality}"], body.start : body.end] = True
             masks[self._rows[f"body or end {modality}"], v.end(modality)] = True
             masks[self._rows[f"end {modality}"], v.end(modality)] = True
+        if self._is_placed:
+            for place in range(v.image.length):
+                allowed = v.image.allowed(place)
+                start = v.ranges["image"].start
+                masks[self._rows[f"body image {place}"], start + allowed.start : start + allowed.stop] = True
         return masks

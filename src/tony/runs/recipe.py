@@ -31,6 +31,9 @@ class DigitsData(_Section):
     kind: Literal["digits"] = "digits"
     examples: Positive = 60_000
     voices: Positive = Field(24, description="training voices per language")
+    lessons: float = Field(
+        0.0, ge=0, lt=1, description="share of the examples, the first ones, that only name single parts"
+    )
     languages: tuple[Literal["en", "fr", "de", "es"], ...] = Field(("en", "fr", "de", "es"), min_length=1)
     mixture: dict[str, Share] = Field(
         default_factory=dict, description="examples by kind; empty = the default mixture"
@@ -73,6 +76,9 @@ class ImageCodecRecipe(_Section):
     kind: Literal["grey", "palette", "patches"] = "grey"
     side: Positive = 8
     levels: int = Field(17, ge=2, le=256, description="grey levels, or palette colours")
+    placed: bool = Field(
+        False, description="grey, palette: an id says which pixel it is of, too (side x side x levels ids)"
+    )
     steps: Positive = Field(600, description="training steps of the patch codec")
 
 
@@ -140,6 +146,9 @@ class TrainRecipe(_Section):
 
     tokens: Annotated[float, Field(gt=0)] = 8e6
     batch_tokens: Positive = 8192
+    curriculum: bool = Field(
+        False, description="documents come in the order of the source over the whole run, instead of shuffled"
+    )
     optimizer: Literal["adamw", "muon"] = Field(
         "adamw", description="muon: for the blocks' matrices; the rest AdamW"
     )

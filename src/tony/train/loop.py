@@ -150,7 +150,10 @@ class Trainer:
         if recipe.train.compile:
             self._compile()
         self.optimizer = build_optimizer(self.model, recipe.train, self.plan)
-        self.batches = Batches(train, config.context, recipe.train.batch_tokens, recipe.seed)
+        windows = max(1, recipe.train.batch_tokens // config.context)
+        self.steps = max(1, round(recipe.train.tokens / (windows * config.context)))
+        span = self.steps if recipe.train.curriculum else None
+        self.batches = Batches(train, config.context, recipe.train.batch_tokens, recipe.seed, span)
         if self.batches.windows_per_batch < group.size:
             raise TonyError(
                 f"train.batch_tokens={recipe.train.batch_tokens} is {self.batches.windows_per_batch} windows of "
@@ -160,7 +163,6 @@ class Trainer:
         self.weights = loss_weights(recipe.train.loss_shares, train, vocabulary).to(self.device)
         self.loss_shares = _loss_shares(self.weights.cpu(), train, vocabulary)
         self.kinds = torch.from_numpy(vocabulary.modality_of).to(self.device)
-        self.steps = max(1, round(recipe.train.tokens / self.batches.tokens_per_batch))
         self.step = 0
         self.seconds = 0.0
         self.skipped = 0

@@ -82,9 +82,9 @@ def build_image_codec(source: Source, recipe: ImageCodecRecipe, seed: int, repor
     if not images:
         return None
     if recipe.kind == "grey":
-        return PixelCodec.grey(recipe.side, recipe.levels)
+        return PixelCodec.grey(recipe.side, recipe.levels, recipe.placed)
     if recipe.kind == "palette":
-        return PixelCodec.fit(images, recipe.side, recipe.levels, seed)
+        return PixelCodec.fit(images, recipe.side, recipe.levels, seed, recipe.placed)
     from tony.tokens.patches import PatchConfig
     from tony.train.codecs import train_patch_codec
 
