@@ -49,7 +49,8 @@ PRESET = {language: Voice(language=language, variant="Andy", pitch=45, rate=165)
 # What training begins with (`data.lessons`): the parts are named one by one before they are added, drawn and said. A
 # network that is given everything at once learns to read pictures five times later (NOTEBOOK.md).
 LESSONS = {
-    "text->text": 0.08, "text->image": 0.04, "text->audio": 0.08, "image->text": 0.30, "audio->text": 0.50,
+    "text->text": 0.08, "text->image": 0.04, "text->audio": 0.06, "image->text": 0.27, "audio->text": 0.43,
+    "text+text": 0.12,
 }  # fmt: skip
 # Examples by kind, in shares. A kind is named as its cell of the any-to-any table. Short kinds are drawn often: an
 # example of text to text costs 12 ids, one that begins with a clip 270, and both show one number once.
@@ -68,6 +69,7 @@ SUM_INPUTS = {
     "image+audio": 0.40, "audio+image": 0.14, "image+text": 0.09, "text+image": 0.09, "audio+text": 0.07,
     "text+audio": 0.07, "audio+audio": 0.06, "image+image": 0.05, "video+audio": 0.015, "text+video": 0.015,
 }  # fmt: skip
+READ = 0.3  # share of training's sums of a picture or a sound that are to be read out, not added
 WIDE = 0.15  # share of training's spoken and written numbers that go up to 18
 ENGLISH = 0.45  # share of English among the languages
 ENGLISH_SUMS = 0.85  # share of shown and spoken sums that are English whatever was drawn
@@ -313,9 +315,9 @@ class DigitWorld:
 
     def add(
         self, sources: tuple[str, str], want: Sequence[str], spoken: str, asked: str, split: Split,
-        rng: np.random.Generator,
+        rng: np.random.Generator, read: bool = False,
     ) -> Example:  # fmt: skip
-        """Two digits go in, each in its own form, and their sum comes back."""
+        """Two digits go in, each in its own form, and their sum comes back, or what it says where `read`."""
         a, b = (int(d) for d in rng.integers(NUM_DIGITS, size=2))
         if sources == ("text", "text"):
             prompt: list[Part] = [Text(f"{WORDS[spoken][a]} + {WORDS[spoken][b]}")]
@@ -324,15 +326,26 @@ class DigitWorld:
                 self.part(m, n, spoken, split, rng) for m, n in zip(sources, (a, b), strict=True)
             )
             prompt = [*first, Text("+"), *second]
+        if read:
+            return self._read(prompt, (a, b), spoken)
         return self._example(prompt, want, a + b, asked, rng)
 
     def spoken_sum(
-        self, want: Sequence[str], spoken: str, asked: str, split: Split, rng: np.random.Generator
-    ) -> Example:
+        self, want: Sequence[str], spoken: str, asked: str, split: Split, rng: np.random.Generator,
+        read: bool = False,
+    ) -> Example:  # fmt: skip
         """One sound in which a sum is said, such as "three plus five"."""
         bank = self._sums[split][spoken]
         said = bank[rng.integers(len(bank))]
+        if read:
+            return self._read([said.audio], said.addends, spoken)
         return self._example([said.audio], want, said.number, asked, rng)
+
+    def _read(self, prompt: list[Part], addends: tuple[int, int], language: str) -> Example:
+        """A sum, and the question what it says: "three + five"."""
+        words = " + ".join(WORDS[language][n] for n in addends)
+        prompt = [*prompt, Text("read:")]
+        return Example(Document(prompt), Document([Text(words)]), ("text",), sum(addends), language)
 
     def where(self, split: Split, rng: np.random.Generator) -> Example:
         """A clip, and the question which way its digit moves."""
@@ -370,15 +383,16 @@ class DigitWorld:
             if kind == "text->text" and rng.random() < 0.9:
                 asked = self._language(rng)  # a word in its own language teaches little
             return self.show(source, [want], spoken, asked, split, rng)
-        if kind != "text+text" and "en" in self.recipe.languages and rng.random() < ENGLISH_SUMS:
+        if "en" in self.recipe.languages and rng.random() < ENGLISH_SUMS:
             spoken = asked = "en"
+        read = kind != "text+text" and split == "train" and rng.random() < READ
         if kind == "spoken sum":
-            return self.spoken_sum([_pick(rng, SPOKEN_SUM_OUTPUTS)], spoken, asked, split, rng)
+            return self.spoken_sum([_pick(rng, SPOKEN_SUM_OUTPUTS)], spoken, asked, split, rng, read)
         sum_want = [_pick(rng, SUM_OUTPUTS)]
         if kind == "text+text":
             return self.add(("text", "text"), ["text"], spoken, asked, split, rng)
         first, second = _pick(rng, SUM_INPUTS).split("+")
-        return self.add((first, second), sum_want, spoken, asked, split, rng)
+        return self.add((first, second), sum_want, spoken, asked, split, rng, read)
 
     def documents(self, split: Split) -> Iterator[Document]:
         rng = np.random.default_rng([self.seed, 5, split == "train"])
@@ -394,7 +408,7 @@ class DigitWorld:
             yield from (
                 f"{a} + {b}" for a in WORDS[language][:NUM_DIGITS] for b in WORDS[language][:NUM_DIGITS]
             )
-        yield from ("where:", "+", *DIRECTIONS)
+        yield from ("where:", "read:", "+", *DIRECTIONS)
 
     def images(self) -> list[Image]:
         return [image for bank in self._drawn.values() for image in bank]

@@ -128,7 +128,10 @@ class Engine:
     ) -> Tensor:
         """One id (B,) for each request: drawn by inverting the cumulative distribution at a uniform number."""
         keys = torch.tensor([self.grammar.key(state) for state in states], device=self.device)
-        logits = logits.masked_fill(~self._masks[keys], -torch.inf)
+        # Columns are the ids that any request may have: few, as the requests of a batch mostly write the same modality.
+        columns = self._masks[keys.unique()].any(0).nonzero()[:, 0]
+        allowed = self._masks[keys[:, None], columns]
+        logits = logits[:, columns].masked_fill_(~allowed, -torch.inf)
         settings = [sampling["text" if state.is_done else state.modality] for state in states]
         temperature = torch.tensor([s.temperature for s in settings], device=self.device)
         uniform = torch.tensor(
@@ -136,7 +139,7 @@ class Engine:
         )
         best = logits.argmax(-1)
         if bool((temperature == 0).all()):
-            return best
+            return columns[best]
         scaled = logits / temperature.clamp_min(1e-6)[:, None]
         if any(s.top_k for s in settings):
             most = logits.shape[1]
@@ -152,13 +155,8 @@ class Engine:
         cumulative = probabilities.double().cumsum(-1)
         drawn = torch.searchsorted(cumulative, (uniform[:, None] * cumulative[:, -1:]), right=True)[:, 0]
         # The largest id with any probability: rounding must not step past it.
-        last = (
-            (probabilities > 0)
-            .long()
-            .mul(torch.arange(1, logits.shape[1] + 1, device=self.device))
-            .argmax(-1)
-        )
-        return torch.where(temperature == 0, best, torch.minimum(drawn, last))
+        last = logits.shape[1] - 1 - (probabilities > 0).flip(-1).to(torch.uint8).argmax(-1)
+        return columns[torch.where(temperature == 0, best, torch.minimum(drawn, last))]
 
     @torch.inference_mode()
     def score(self, ids: np.ndarray) -> np.ndarray:
