@@ -14,6 +14,7 @@ from tony.model import Transformer
 from tony.model.weights import load_model
 from tony.runs import Run
 from tony.train.distributed import Group
+from tony.train.optimizer import divide
 
 TINY = Path(__file__).with_name("tiny.py")
 
@@ -80,3 +81,22 @@ def test_gradients_are_weighed_by_what_each_process_counted(monkeypatch):
     Group(0, 2).mean_gradients([parameter], 1.0, figures)
     np.testing.assert_allclose(parameter.grad.numpy(), [31 / 4, 62 / 4])
     assert figures.item() == 10.0
+
+
+def test_muon_divided_among_processes_is_muon(tmp_path):
+    """Two processes that orthogonalise half of the matrices each, against one; stopped and resumed on the way."""
+    one = train(tmp_path / "one", "0", "1", "muon")
+    two = train(tmp_path / "two", "0", "2", "muon", "12")
+    two = train(tmp_path / "two", "0", "2", "muon")
+    for a, b in zip(one.metrics(), two.metrics(), strict=True):
+        assert a["loss_by_modality"] == pytest.approx(b["loss_by_modality"], rel=1e-3)
+    for p, q in zip(load_model(one.model).parameters(), load_model(two.model).parameters(), strict=True):
+        torch.testing.assert_close(p, q, rtol=5e-2, atol=5e-3)
+
+
+def test_matrices_are_divided_evenly_and_each_once():
+    matrices = [torch.zeros(n, 8) for n in (8, 64, 16, 32, 40, 24, 8)]
+    shares = divide(matrices, 2)
+    assert sorted(id(m) for share in shares for m in share) == sorted(map(id, matrices))
+    costs = [sum(m.numel() for m in share) for share in shares]
+    assert max(costs) <= 1.1 * min(costs)

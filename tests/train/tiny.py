@@ -1,6 +1,6 @@
 """A training of seconds: pictures of digits and their words, no sound. Run as a script it trains, or resumes, to the end.
 
-python tiny.py FOLDER [SECONDS] [PROCESSES]        # SECONDS: sleep so long at every logged step
+python tiny.py FOLDER [SECONDS] [PROCESSES] [OPTIMIZER] [UNTIL]      # SECONDS: sleep so long at every logged step
 """
 
 import sys
@@ -65,22 +65,24 @@ def trainer(folder, reporter=None, group=None, **train):
     return Trainer(run, words, *shards, reporter or Silent(), group)
 
 
-def work(folder, pause, group):
-    training = trainer(folder, group=group)
+def work(folder, pause, optimizer, until, group):
+    training = trainer(folder, group=group, optimizer=optimizer)
     training.resume()
     if group.is_first:
         print("from", training.step, flush=True)
-    training.fit(on_log=lambda row: time.sleep(pause))
-    training.finish()
+    training.fit(until, on_log=lambda row: time.sleep(pause))
+    if training.step == training.steps:
+        training.finish()
     group.wait()
 
 
 if __name__ == "__main__":
-    folder, pause, processes = (*sys.argv[1:], *"0 1".split()[len(sys.argv) - 2 :])
-    run = partial(work, Path(folder), float(pause))
+    given = sys.argv[1:]
+    folder, pause, processes, optimizer, until = (*given, *("0", "1", "adamw", STEPS)[len(given) - 1 :])
+    run = partial(work, Path(folder), float(pause), optimizer, int(until))
     with launched_group(torch.device("cpu")) as launched:
         if launched.is_first:
-            trainer(Path(folder))  # writes the shards
+            trainer(Path(folder), optimizer=optimizer)  # writes the shards
         launched.wait()
         with helped(launched, int(processes), run) as group:
             run(group)

@@ -161,7 +161,12 @@ class Attention(nn.Module):
 def attend_fused(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
     """As `attend`, with torch's fused kernel: the faster one on a GPU, and for a few queries against a long past."""
     groups = q.shape[1] // k.shape[1]
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype), enable_gqa=groups > 1)
+    bias = bias.to(q.dtype)
+    if groups > 1 and q.shape[2] == 1:
+        # The heads of a group as queries of one head: keys and values are read once, not once a head.
+        grouped = q.reshape(q.shape[0], k.shape[1], groups, q.shape[3])
+        return F.scaled_dot_product_attention(grouped, k, v, attn_mask=bias).view_as(q)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, enable_gqa=groups > 1)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:

@@ -29,6 +29,17 @@ from tony.errors import TonyError
 PR_SET_PDEATHSIG = 1
 
 
+@contextmanager
+def _others_alive() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        raise TonyError(
+            f"a training process has died ({str(error).splitlines()[0]}); is there enough memory? "
+            "The same command goes on from the last checkpoint"
+        ) from None
+
+
 @dataclass(frozen=True)
 class Group:
     """Which of how many processes this one is."""
@@ -49,13 +60,19 @@ class Group:
         """
         if self.size == 1:
             return
-        try:
+        with _others_alive():
             dist.all_reduce(values)
-        except RuntimeError as error:
-            raise TonyError(
-                f"a training process has died ({str(error).splitlines()[0]}); is there enough memory? "
-                "The same command goes on from the last checkpoint"
-            ) from None
+
+    def hand_on(self, rank: int, tensors: Sequence[Tensor]) -> None:
+        """All processes get the values that `tensors` have in process `rank`."""
+        if self.size == 1 or not tensors:
+            return
+        flat = torch.cat([t.detach().reshape(-1) for t in tensors])
+        with _others_alive():
+            dist.broadcast(flat, rank)
+        if self.rank != rank:
+            for tensor, part in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
+                tensor.detach().copy_(part.view_as(tensor))
 
     def wait(self) -> None:
         """Until all processes have come here."""

@@ -149,7 +149,7 @@ class Trainer:
         self.model.to(self.device)
         if recipe.train.compile:
             self._compile()
-        self.optimizer = build_optimizer(self.model, recipe.train, self.plan)
+        self.optimizer = build_optimizer(self.model, recipe.train, self.plan, group)
         windows = max(1, recipe.train.batch_tokens // config.context)
         self.steps = max(1, round(recipe.train.tokens / (windows * config.context)))
         span = self.steps if recipe.train.curriculum else None
@@ -240,7 +240,8 @@ class Trainer:
         return True
 
     def save(self) -> None:
-        """Write a checkpoint, if this is the process that writes."""
+        """Write a checkpoint, if this is the process that writes; all of a group must call it."""
+        self.optimizer.gather_state()
         if not self.group.is_first:
             return
         extra = {
