@@ -112,10 +112,14 @@ def _speak_all(jobs: Sequence[tuple[str, Voice]]) -> list[Audio]:
         return list(pool.map(_say, jobs, chunksize=32))
 
 
-def _pick(rng: np.random.Generator, shares: dict) -> str:
-    names = list(shares)
-    weights = np.array([shares[n] for n in names], float)
-    return names[rng.choice(len(names), p=weights / weights.sum())]
+def _pick(rng: np.random.Generator, shares: Mapping[str, float]) -> str:
+    """A name, each as often as its share says (`Generator.choice` takes ten times as long for so few)."""
+    left = rng.random() * sum(shares.values())
+    for name, share in shares.items():
+        left -= share
+        if left < 0:
+            return name
+    return max(shares, key=shares.__getitem__)  # rounding left nothing
 
 
 class _WhenAsked(dict):
