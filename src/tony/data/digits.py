@@ -27,6 +27,18 @@ import numpy as np
 from scipy import ndimage
 
 from tony.data.handwriting import to_pixels, vary
+from tony.data.mixture import (
+    ENGLISH,
+    ENGLISH_SUMS,
+    LESSONS,
+    MIXTURE,
+    SEVERAL_INPUTS,
+    SPOKEN_SUM_OUTPUTS,
+    SUM_INPUTS,
+    SUM_OUTPUTS,
+    WIDE,
+    pick,
+)
 from tony.data.sources import Split
 from tony.data.speech import Voice, speak, voices
 from tony.data.words import PLUS, WORDS
@@ -42,36 +54,9 @@ CLIP_FPS = 2.0
 HELD_OUT_PICTURES = 5  # every fifth picture, after a seeded shuffle
 AUGMENTED = 24  # variants of each training picture that a person might have drawn instead
 HAND = 12  # pictures of each digit that answers are drawn from
-SPOKEN_SUM_TAKES = {"en": 24}  # voices that speak each sum of two digits, by language
-OTHER_SUM_TAKES = 8
+SPOKEN_SUM_TAKES = {"en": 60}  # voices that speak each sum of two digits, by language
+OTHER_SUM_TAKES = 6
 PRESET = {language: Voice(language=language, variant="Andy", pitch=45, rate=165) for language in WORDS}
-
-# What training begins with (`data.lessons`): the parts are named one by one before they are added, drawn and said. A
-# network that is given everything at once learns to read pictures five times later (NOTEBOOK.md).
-LESSONS = {
-    "text->text": 0.08, "text->image": 0.05, "text->audio": 0.07, "image->text": 0.25, "audio->text": 0.37,
-    "text+text": 0.18,
-}  # fmt: skip
-# Examples by kind, in shares. A kind is named as its cell of the any-to-any table. Short kinds are drawn often: an
-# example of text to text costs 12 ids, one that begins with a clip 270, and both show one number once.
-MIXTURE = {
-    "text->text": 0.02, "text->image": 0.02, "text->audio": 0.02,
-    "image->text": 0.06, "image->image": 0.07, "image->audio": 0.05,
-    "audio->text": 0.08, "audio->image": 0.05, "audio->audio": 0.07,
-    "video->text": 0.015, "video->image": 0.035, "video->audio": 0.02, "video->direction": 0.01,
-    "text+text": 0.04, "parts+parts": 0.20, "spoken sum": 0.18, "several": 0.06,
-}  # fmt: skip
-SUM_OUTPUTS = {"text": 0.85, "audio": 0.1, "image": 0.05}
-SPOKEN_SUM_OUTPUTS = {"text": 0.5, "audio": 0.45, "image": 0.05}
-SEVERAL_INPUTS = {"text": 0.15, "image": 0.45, "audio": 0.35, "video": 0.05}
-# A picture is long and a clip longer: a sum of two pictures is rarer than one of a picture and a sound.
-SUM_INPUTS = {
-    "image+audio": 0.50, "audio+image": 0.12, "image+text": 0.07, "text+image": 0.07, "audio+text": 0.06,
-    "text+audio": 0.06, "audio+audio": 0.06, "image+image": 0.04, "video+audio": 0.01, "text+video": 0.01,
-}  # fmt: skip
-WIDE = 0.15  # share of training's spoken and written numbers that go up to 18
-ENGLISH = 0.45  # share of English among the languages
-ENGLISH_SUMS = 0.85  # share of shown and spoken sums that are English whatever was drawn
 
 
 @dataclass(frozen=True)
@@ -110,16 +95,6 @@ def _speak_all(jobs: Sequence[tuple[str, Voice]]) -> list[Audio]:
         return [_say(job) for job in jobs]
     with ProcessPoolExecutor(2) as pool:
         return list(pool.map(_say, jobs, chunksize=32))
-
-
-def _pick(rng: np.random.Generator, shares: Mapping[str, float]) -> str:
-    """A name, each as often as its share says (`Generator.choice` takes ten times as long for so few)."""
-    left = rng.random() * sum(shares.values())
-    for name, share in shares.items():
-        left -= share
-        if left < 0:
-            return name
-    return max(shares, key=shares.__getitem__)  # rounding left nothing
 
 
 class _WhenAsked(dict):
@@ -296,7 +271,7 @@ class DigitWorld:
         languages = self.recipe.languages
         others = (1 - ENGLISH) / max(1, len(languages) - 1)
         shares = {language: ENGLISH if language == "en" else others for language in languages}
-        return _pick(rng, shares)
+        return pick(rng, shares)
 
     def show(
         self,
@@ -362,14 +337,14 @@ class DigitWorld:
         self, split: Split, rng: np.random.Generator, mixture: Mapping[str, float] | None = None
     ) -> Example:
         """One example of `mixture` (that of the recipe, where none is given)."""
-        kind = _pick(rng, mixture or self.mixture)
+        kind = pick(rng, mixture or self.mixture)
         spoken = self._language(rng)
         asked = spoken if rng.random() < 0.5 else self._language(rng)
         if kind == "video->direction":
             return self.where(split, rng)
         if kind == "several":
             want = [str(m) for m in rng.permutation(["text", "image", "audio"])[: rng.integers(2, 4)]]
-            return self.show(_pick(rng, SEVERAL_INPUTS), want, spoken, asked, split, rng)
+            return self.show(pick(rng, SEVERAL_INPUTS), want, spoken, asked, split, rng)
         if "->" in kind:
             source, want = kind.split("->")
             if kind == "text->text" and rng.random() < 0.9:
@@ -378,11 +353,11 @@ class DigitWorld:
         if "en" in self.recipe.languages and rng.random() < ENGLISH_SUMS:
             spoken = asked = "en"
         if kind == "spoken sum":
-            return self.spoken_sum([_pick(rng, SPOKEN_SUM_OUTPUTS)], spoken, asked, split, rng)
-        sum_want = [_pick(rng, SUM_OUTPUTS)]
+            return self.spoken_sum([pick(rng, SPOKEN_SUM_OUTPUTS)], spoken, asked, split, rng)
+        sum_want = [pick(rng, SUM_OUTPUTS)]
         if kind == "text+text":
             return self.add(("text", "text"), ["text"], spoken, asked, split, rng)
-        first, second = _pick(rng, SUM_INPUTS).split("+")
+        first, second = pick(rng, SUM_INPUTS).split("+")
         return self.add((first, second), sum_want, spoken, asked, split, rng)
 
     def documents(self, split: Split) -> Iterator[Document]:

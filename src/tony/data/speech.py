@@ -126,8 +126,8 @@ def voices(
 ) -> tuple[Voice, ...]:
     """The voices of one language and split: every variant of the split, `per_variant` pitches and rates of each.
 
-    Pitch is drawn from 30 to 70 and rate from 130 to 200 words a minute; all but the first of a variant have another
-    vocal tract as well, of .85 to 1.18 of its length. A pure function of its arguments; the first
+    Pitch is drawn from 30 to 70 and rate from 130 to 200 words a minute; all training voices but the first of a variant
+    have another vocal tract as well, of .85 to 1.18 of its length. A pure function of its arguments; the first
     voices do not change when `per_variant` grows. No variant is in both splits.
     """
     if split not in ("train", "heldout"):
@@ -139,7 +139,9 @@ def voices(
             draw = np.random.default_rng([seed, turn, VARIANTS.index(variant), *language.encode()])
             while True:
                 pitch, rate = int(draw.integers(30, 71)), int(draw.integers(130, 201))
-                tract = round(float(np.exp(draw.uniform(-0.16, 0.16))), 3) if turn else 1.0
+                tract = 1.0
+                if turn and split == "train":
+                    tract = round(float(np.exp(draw.uniform(-0.16, 0.16))), 3)
                 voice = Voice(language=language, variant=variant, pitch=pitch, rate=rate, tract=tract)
                 if voice not in chosen:
                     break

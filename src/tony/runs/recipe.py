@@ -149,6 +149,12 @@ class TrainRecipe(_Section):
     curriculum: bool = Field(
         False, description="documents come in the order of the source over the whole run, instead of shuffled"
     )
+    jitter: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of the prompts' picture and sound ids that become a neighbouring code",
+    )
     optimizer: Literal["adamw", "muon"] = Field(
         "adamw", description="muon: for the blocks' matrices; the rest AdamW"
     )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
@@ -28,6 +30,17 @@ def check_ids(ids: np.ndarray, size: int, what: str) -> None:
         raise TonyError(
             f"{what} id {int(wrong)} is outside 0 to {size - 1}: these ids are not of this vocabulary"
         )
+
+
+def neighbours(indices: np.ndarray, levels: Sequence[int], rng: np.random.Generator) -> np.ndarray:
+    """For each of the int64 indices (n,), mixed-radix numbers of `levels`, one whose random digit is one more or less."""
+    dimension = rng.integers(len(levels), size=len(indices))
+    basis = np.array([math.prod(levels[:i]) for i in range(len(levels))])[dimension]
+    most = np.asarray(levels)[dimension] - 1
+    digit = indices // basis % (most + 1)
+    step = np.where(rng.random(len(indices)) < 0.5, -1, 1)
+    step = np.where(digit == 0, 1, np.where(digit == most, -1, step))
+    return indices + step * basis
 
 
 @runtime_checkable

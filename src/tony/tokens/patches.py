@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from tony.errors import TonyError
 from tony.media import Image, Part, to_size
-from tony.tokens.codec import config_hash, load_network, network_fingerprint, save_network
+from tony.tokens.codec import config_hash, load_network, neighbours, network_fingerprint, save_network
 from tony.tokens.fsq import FSQ
 
 MOST_IDS = 256  # a picture
@@ -138,6 +138,10 @@ class PatchCodec:
     def fingerprint(self) -> str:
         """Sixteen hexadecimal digits that differ where the config or any weight differs."""
         return network_fingerprint(self.network)
+
+    def neighbours(self, ids: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """For each id (n,) one of a patch that differs a little."""
+        return neighbours(ids, self.config.levels, rng)
 
     def encode(self, part: Part) -> np.ndarray:
         """The ids, int64 (length,), of a picture; other sizes are stretched to `side` and grey ones are made RGB."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from tony.errors import TonyError
 from tony.media import Image, to_size
-from tony.tokens.codec import check_ids
+from tony.tokens.codec import check_ids, neighbours
 
 # k-means sees at most this many pixels: more do not change a palette visibly.
 PALETTE_PIXELS = 200_000
@@ -79,6 +79,14 @@ class PixelCodec:
         """The ids that the pixel at `place` may have."""
         colours = len(self.palette)
         return range(place * colours, (place + 1) * colours) if self.placed else range(colours)
+
+    def neighbours(self, ids: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """For each id (n,) the grey level next to it, at the same pixel; colours of a palette have no order, and stay."""
+        if self.channels > 1:
+            return ids
+        return ids // len(self.palette) * len(self.palette) + neighbours(
+            ids % len(self.palette), (len(self.palette),), rng
+        )
 
     def encode(self, part: Image) -> np.ndarray:
         colours = self._colours(part)

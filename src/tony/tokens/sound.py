@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from tony.errors import TonyError
 from tony.media import Audio, Part, to_rate
-from tony.tokens.codec import config_hash, load_network, network_fingerprint, save_network
+from tony.tokens.codec import config_hash, load_network, neighbours, network_fingerprint, save_network
 from tony.tokens.fsq import FSQ
 
 RATE = 16_000  # Hz
@@ -237,6 +237,10 @@ class SoundCodec:
     def encode(self, part: Part) -> np.ndarray:
         """The ids, int64 (n,), one per 20 ms begun; other rates are converted to 16 kHz first."""
         return self.encode_many([part])[0]
+
+    def neighbours(self, ids: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """For each id (n,) one of a sound that differs a little."""
+        return neighbours(ids, self.config.levels, rng)
 
     def encode_many(self, parts: list[Part], batch_seconds: float = 60.0) -> list[np.ndarray]:
         """The ids of each part, as `encode` gives them one by one; sorted into batches of like lengths for speed."""

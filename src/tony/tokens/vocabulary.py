@@ -142,6 +142,21 @@ class Vocabulary:
         counted.append(np.array([False]))
         return Tokens(np.concatenate(ids).astype(np.int64), np.concatenate(counted))
 
+    def jitter(self, tokens: Tokens, share: float, rng: np.random.Generator) -> Tokens:
+        """`tokens` with a share of their uncounted picture and sound ids moved to a code next to them.
+
+        A network knows nothing of how codes lie to each other; it learns it from prompts that say the same thing in codes
+        that differ a little, as another voice or hand would.
+        """
+        ids = tokens.ids.copy()
+        for name, codec in (("image", self.image), ("audio", self.sound)):
+            start, size = self.ranges[name].start, self.ranges[name].size
+            own = np.flatnonzero(~tokens.counted & (ids >= start) & (ids < start + size))
+            moved = own[rng.random(len(own)) < share]
+            if len(moved):
+                ids[moved] = codec.neighbours(ids[moved] - start, rng) + start
+        return Tokens(ids, tokens.counted)
+
     def encode_part(self, part: Part, memo: dict[int, np.ndarray] | None = None) -> np.ndarray:
         """The ids of one part, without its marks.
 

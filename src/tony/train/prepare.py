@@ -43,6 +43,9 @@ def prepare(run: Run, reporter: Reporter) -> tuple[Vocabulary, Shard, Shard]:
             tokens = encode_documents(
                 documents, vocabulary, run.recipe.model.context, reporter, f"encoding ({split})"
             )
+            if split == "train" and run.recipe.train.jitter:
+                rng = np.random.default_rng([run.recipe.seed, 13])
+                tokens = (vocabulary.jitter(each, run.recipe.train.jitter, rng) for each in tokens)
             Shard.write(folder, tokens, vocabulary)
         shards.append(Shard(folder, vocabulary.hash))
     skipped = getattr(source, "skipped", [])
