@@ -210,3 +210,39 @@ def test_an_unreadable_index_is_refused(vocabulary, tmp_path, content):
         (tmp_path / "vocabulary.json").write_text(content)
     with pytest.raises(TonyError, match="no readable vocabulary"):
         Vocabulary.load(tmp_path)
+
+
+@given(share=st.floats(0, 0.99), seed=st.integers(0, 2**32))
+def test_jitter_moves_only_pictures_and_sounds_that_are_not_counted(vocabulary, share, seed):
+    rng = np.random.default_rng(seed)
+    parts = [
+        Image(rng.integers(0, 256, (4, 4), dtype=np.uint8)),
+        Audio(rng.standard_normal(3200).astype(np.float32) / 9, 16_000),
+        Text("three"),
+    ]
+    document = Document(parts).as_role("user", False) + Document(parts[:2]).as_role("assistant", True)
+    tokens = vocabulary.encode(document)
+    moved = vocabulary.jitter(tokens, share, np.random.default_rng(seed))
+    changed = moved.ids != tokens.ids
+    movable = ~tokens.counted & np.isin(
+        tokens.ids, [*range(vocabulary.ranges["image"].start, vocabulary.ranges["audio"].end)]
+    )
+    assert not changed[~movable].any() and (moved.counted == tokens.counted).all()
+    kinds = vocabulary.modality_of
+    assert (kinds[moved.ids] == kinds[tokens.ids]).all()
+    assert [p.modality for p in vocabulary.decode(moved.ids)] == [p.modality for p in document]
+    if share == 0:
+        assert not changed.any()
+
+
+def test_jitter_moves_the_share_that_is_asked(placed_vocabulary):
+    rng = np.random.default_rng(0)
+    pictures = [Image(rng.integers(0, 256, (4, 4), dtype=np.uint8)) for _ in range(200)]
+    tokens = placed_vocabulary.encode(Document(pictures).as_role("user", False))
+    moved = placed_vocabulary.jitter(tokens, 0.2, rng)
+    assert 0.17 < (moved.ids != tokens.ids).sum() / (200 * 16) < 0.23
+    for before, after in zip(
+        placed_vocabulary.decode(tokens.ids), placed_vocabulary.decode(moved.ids), strict=True
+    ):
+        steps = np.abs(np.subtract(before.pixels, after.pixels, dtype=np.int64))
+        assert set(np.unique(steps)) <= {0, 63, 64}, "one of five greys further"
