@@ -3,7 +3,7 @@
     python benchmarks/train_speed.py [--recipe FILE] [--rounds N] [--steps N]
 
 Both sides train a network of one shape (width, layers, heads, head_dim, hidden, vocabulary, untied; no QK-norm, which
-Llama does not have) on the same packed windows: documents as long as the digit world's, best-fit into windows of the
+Llama does not have) with AdamW, in one process of as many threads as there are cores, on the same packed windows: documents as long as the digit world's, best-fit into windows of the
 recipe's context. Ours is `Trainer.update`, everything included: the batch put together, document-wise attention, loss
 of the counted ids with z-loss, clipping, AdamW, sums for the metrics. The peer is a plain loop: the windows ready as
 tensors, `labels=ids`, bf16 autocast where the machine has it, clipping, fused AdamW, and the faster of its two attention
@@ -58,7 +58,8 @@ OUTPUTS = {"text": 0.45, "image": 0.30, "audio": 0.25}
 def vocabulary_of(recipe) -> Vocabulary:
     """A vocabulary of the recipe's sizes; its codecs are untrained, as only the sizes matter to the network."""
     text = TextCodec.train(["zero one two three four five six seven eight nine"] * 50, recipe.vocabulary.text)
-    image = PixelCodec.grey(recipe.vocabulary.image.side, recipe.vocabulary.image.levels)
+    shape = recipe.vocabulary.image
+    image = PixelCodec.grey(shape.side, shape.levels, shape.placed)
     levels = tuple(recipe.vocabulary.sound.levels)
     sound = SoundCodec(SoundNetwork(SoundConfig(levels=levels, width=32, encoder_blocks=1, decoder_blocks=1)))
     return Vocabulary(text, image, sound, recipe.vocabulary.video_seconds)
@@ -101,17 +102,17 @@ def ours(folder: Path, recipe, vocabulary: Vocabulary) -> Trainer:
 
 def whole_windows(trainer: Trainer) -> None:
     """Make the trainer do the peer's work: every window one document, every id counted."""
-    real = trainer.loss
+    real = trainer.batches.assemble
 
-    def loss(batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def assemble(windows: list[int]) -> Batch:
+        batch = real(windows)
         rows, context = batch.ids.shape
         places = torch.arange(rows * context).view(rows, context)[:, :-1].reshape(-1)
         targets = batch.ids[:, 1:].reshape(-1)
-        batch = replace(batch, lengths=[[context]] * rows, places=places, targets=targets)
-        value, nats, kinds = real(batch)
-        return value, nats, kinds.clamp_min(0)  # control tokens have no modality; the metrics need one
+        return replace(batch, lengths=[[context]] * rows, places=places, targets=targets)
 
-    trainer.loss = loss
+    trainer.batches.assemble = assemble
+    trainer.kinds = trainer.kinds.clamp_min(0)  # control tokens have no modality; the metrics need one
 
 
 class Peer:
@@ -168,7 +169,13 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     asks_to_compile = load_recipe(arguments.recipe).train.compile
-    recipe = load_recipe(arguments.recipe, ["model.qk_norm=false", "train.compile=false", "train.tokens=1e9"])
+    overrides = [
+        "model.qk_norm=false",
+        "train.compile=false",
+        "train.optimizer=adamw",
+        "train.curriculum=false",
+    ]
+    recipe = load_recipe(arguments.recipe, [*overrides, "train.tokens=1e9"])
     vocabulary = vocabulary_of(recipe)
     with tempfile.TemporaryDirectory() as folder:
         trainer = ours(Path(folder), recipe, vocabulary)
