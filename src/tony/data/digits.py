@@ -54,8 +54,6 @@ CLIP_FPS = 2.0
 HELD_OUT_PICTURES = 5  # every fifth picture, after a seeded shuffle
 AUGMENTED = 24  # variants of each training picture that a person might have drawn instead
 HAND = 12  # pictures of each digit that answers are drawn from
-SPOKEN_SUM_TAKES = {"en": 60}  # voices that speak each sum of two digits, by language
-OTHER_SUM_TAKES = 6
 PRESET = {language: Voice(language=language, variant="Andy", pitch=45, rate=165) for language in WORDS}
 
 
@@ -212,7 +210,8 @@ class DigitWorld:
         keys, jobs = [], []
         for language in self.recipe.languages:
             cast = voices(language, split, per_variant=3 if split == "train" else 1, seed=self.seed)
-            takes = SPOKEN_SUM_TAKES.get(language, OTHER_SUM_TAKES) if split == "train" else 1
+            takes = self.recipe.sum_takes if language == "en" else -(-self.recipe.sum_takes // 10)
+            takes = min(takes, len(cast)) if split == "train" else 1
             for a in range(NUM_DIGITS):
                 for b in range(NUM_DIGITS):
                     for i in rng.choice(len(cast), takes, replace=False):

@@ -31,6 +31,9 @@ class DigitsData(_Section):
     kind: Literal["digits"] = "digits"
     examples: Positive = 60_000
     voices: Positive = Field(24, description="training voices per language")
+    sum_takes: Positive = Field(
+        60, description="training voices that speak each English sum; a tenth of them in the other languages"
+    )
     lessons: float = Field(
         0.0, ge=0, lt=1, description="share of the examples, the first ones, that only name single parts"
     )
