@@ -194,7 +194,7 @@ def test_spoken_sums_say_both_digits(monkeypatch):
     sums = {text: voice for text, voice in said if " " in text}
     assert {f"{a} m\u00e1s {b}" for a in WORDS["es"][:10] for b in WORDS["es"][:10]} <= set(sums)
     heldout = world._sums["heldout"]["es"]
-    assert all(u.number == sum(u.addends) for u in heldout) and len(heldout) == 100
+    assert all(u.number == sum(u.addends) for u in heldout) and len(heldout) == 300
     assert example.number in range(19)
     spoken = [(text, voice) for text, voice in said[-200:] if " " in text]
     assert all(voice.variant in HELD_OUT_VARIANTS for _, voice in spoken)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tony.atomic import write_json
-from tony.model.machine import choose_device, prepare_threads
+from tony.model.machine import choose_device, give_back_memory, prepare_threads
 from tony.runs import Recipe, Run, describe_environment
 from tony.train.distributed import Group, helped, launched_group
 from tony.train.loop import Trainer
@@ -26,6 +26,7 @@ def train_run(recipe: Recipe, root: str | Path, reporter: Reporter) -> tuple[Run
             prepare(run, reporter)
         group.wait()
         vocabulary, train, heldout = prepare(run, reporter)
+        give_back_memory()  # a source holds all pictures and sounds until here
         with helped(group, processes, partial(_help, run.path)) as group:
             trainer = Trainer(run, vocabulary, train, heldout, reporter, group)
             if group.is_first:
