@@ -54,6 +54,7 @@ CLIP_FPS = 2.0
 HELD_OUT_PICTURES = 5  # every fifth picture, after a seeded shuffle
 AUGMENTED = 24  # variants of each training picture that a person might have drawn instead
 HAND = 12  # pictures of each digit that answers are drawn from
+CODEC_SOUNDS = 4000  # in training voices, an hour: more would only fill memory
 HELD_OUT_SUM_TAKES = 3  # of each sum of two digits and language
 PRESET = {language: Voice(language=language, variant="Andy", pitch=45, rate=165) for language in WORDS}
 
@@ -380,7 +381,9 @@ class DigitWorld:
         return [image for bank in self._drawn.values() for image in bank]
 
     def sounds(self) -> list[Audio]:
-        """Words in training voices, each word of the preset voice for every three of others, and sums."""
-        words = [u.audio for u in self.utterances("train")]
-        sums = [u.audio for bank in self._sums["train"].values() for u in bank]
-        return words + sums + list(self._preset.values()) * max(1, self.recipe.voices // 3)
+        """What the sound codec learns from: words and sums in training voices, and words in the preset voices."""
+        spoken = [u.audio for bank in self._sums["train"].values() for u in bank]
+        spoken += [u.audio for u in self.utterances("train")]
+        chosen = np.random.default_rng([self.seed, 6]).permutation(len(spoken))[:CODEC_SOUNDS]
+        preset = list(self._preset.values())
+        return [spoken[i] for i in chosen] + preset * -(-len(chosen) // (6 * len(preset)))
