@@ -9,8 +9,10 @@ import typer
 
 
 def evaluate(
-    model: Annotated[Path | None, typer.Argument(help="a run folder, such as runs/digits")] = None,
-    suite: Annotated[str, typer.Argument(help="what to measure: omni")] = "omni",
+    model: Annotated[
+        Path | None, typer.Argument(help="a run folder, such as runs/digits, or the name of one in runs/")
+    ] = None,
+    suite: Annotated[str, typer.Argument(help="what to measure: omni or fewshot")] = "omni",
     examples: Annotated[int, typer.Option(help="omni: examples a cell", min=1)] = 500,
     samples: Annotated[
         Path | None, typer.Option(help="grade the programs of this JSONL file (task_id, completion)")
@@ -19,6 +21,21 @@ def evaluate(
         Path | None, typer.Option(help="code: problems as JSONL; without it, HumanEval as installed")
     ] = None,
     k: Annotated[str | None, typer.Option(help="code: which pass@k, such as 1,10")] = None,
+    tasks: Annotated[
+        str, typer.Option(help="fewshot: groups, tasks or .py files, such as arithmetic,2D+,mine.py")
+    ] = "arithmetic,scramble",
+    shots: Annotated[
+        str, typer.Option(help="fewshot: numbers of worked examples, such as 0,1,10")
+    ] = "0,1,10",
+    items: Annotated[str, typer.Option(help="fewshot: questions a task, or all")] = "200",
+    seed: Annotated[int, typer.Option(help="fewshot: of questions and worked examples")] = 0,
+    draw: Annotated[
+        str, typer.Option(help="fewshot: worked examples drawn for each item, or once for a task (faster)")
+    ] = "item",
+    deterministic: Annotated[
+        bool, typer.Option(help="fewshot: the same bytes after any kill and resume, slower")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="fewshot: where results go; default MODEL/evals")] = None,
     allow_missing_isolation: Annotated[
         bool, typer.Option(help="code: run without a required layer; the results record it")
     ] = False,
@@ -34,9 +51,65 @@ def evaluate(
         return
     if model is None:
         raise TonyError("nothing to measure: give a run folder, such as runs/digits, or --samples FILE")
-    if suite != "omni":
-        raise TonyError(f"no suite {suite!r}: use omni")
-    _omni(model, examples, as_json)
+    if suite == "fewshot":
+        _fewshot(model, tasks, _numbers(shots, "shots"), items, seed, draw, deterministic, out, as_json)
+    elif suite == "omni":
+        _omni(model, examples, as_json)
+    else:
+        raise TonyError(f"no suite {suite!r}: use omni or fewshot")
+
+
+def _numbers(text: str, name: str) -> tuple[int, ...]:
+    from tony.errors import TonyError
+
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise TonyError(f"--{name} {text}: give numbers, such as 0,1,10") from None
+
+
+def _fewshot(
+    model: Path, tasks: str, shots: tuple[int, ...], items: str, seed: int, draw: str, deterministic: bool,
+    out: Path | None, as_json: bool,
+) -> None:  # fmt: skip
+    import sys
+
+    from tony.cli.show import print_json
+    from tony.cli.show_fewshot import print_fewshot
+    from tony.engine.exchange.folder import load_language_model
+    from tony.errors import TonyError
+    from tony.evals.fewshot import Settings, evaluate_fewshot, find_tasks
+    from tony.model.machine import prepare_threads
+    from tony.train.progress import Terminal
+
+    number = None if items == "all" else _numbers(items, "items")[0]
+    settings = Settings(shots=shots, items=number, seed=seed, draw=draw, deterministic=deterministic)  # type: ignore[arg-type]
+    found, errors = find_tasks(tasks.split(","))
+    if not found:
+        raise TonyError("; ".join(errors))
+    path = model if model.exists() or not (Path("runs") / model).is_dir() else Path("runs") / model
+    prepare_threads()
+    source = load_language_model(path)
+    folder = out or (path / "evals" if path.is_dir() else path.with_suffix(".evals"))
+    begun = False
+
+    def show(done: int, total: int, name: str) -> None:
+        nonlocal begun
+        if not begun:
+            reporter.begin("asking", total)
+            begun = True
+        reporter.advance(done)
+
+    with Terminal() as reporter:
+        result = evaluate_fewshot(source, found, settings, folder, errors, show)
+    if as_json:
+        print_json(result)
+    else:
+        print_fewshot(result)
+    for line in result["errors"]:
+        print(f"tony: {line}", file=sys.stderr)
+    if result["errors"]:
+        raise typer.Exit(2)
 
 
 def _omni(model: Path, examples: int, as_json: bool) -> None:
