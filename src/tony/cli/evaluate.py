@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -35,6 +35,9 @@ def evaluate(
     deterministic: Annotated[
         bool, typer.Option(help="fewshot: the same bytes after any kill and resume, slower")
     ] = False,
+    precision: Annotated[
+        str, typer.Option(help="fewshot: of the weights: float32, bfloat16 or int8")
+    ] = "float32",
     out: Annotated[Path | None, typer.Option(help="fewshot: where results go; default MODEL/evals")] = None,
     allow_missing_isolation: Annotated[
         bool, typer.Option(help="code: run without a required layer; the results record it")
@@ -52,7 +55,15 @@ def evaluate(
     if model is None:
         raise TonyError("nothing to measure: give a run folder, such as runs/digits, or --samples FILE")
     if suite == "fewshot":
-        _fewshot(model, tasks, _numbers(shots, "shots"), items, seed, draw, deterministic, out, as_json)
+        settings = {
+            "shots": _numbers(shots, "shots"),
+            "items": None if items == "all" else _numbers(items, "items")[0],
+            "seed": seed,
+            "draw": draw,
+            "deterministic": deterministic,
+            "precision": precision,
+        }
+        _fewshot(model, tasks.split(","), settings, out, as_json)
     elif suite == "omni":
         _omni(model, examples, as_json)
     else:
@@ -69,9 +80,8 @@ def _numbers(text: str, name: str) -> tuple[int, ...]:
 
 
 def _fewshot(
-    model: Path, tasks: str, shots: tuple[int, ...], items: str, seed: int, draw: str, deterministic: bool,
-    out: Path | None, as_json: bool,
-) -> None:  # fmt: skip
+    model: Path, tasks: list[str], settings: dict[str, Any], out: Path | None, as_json: bool
+) -> None:
     import sys
 
     from tony.cli.show import print_json
@@ -82,9 +92,8 @@ def _fewshot(
     from tony.model.machine import prepare_threads
     from tony.train.progress import Terminal
 
-    number = None if items == "all" else _numbers(items, "items")[0]
-    settings = Settings(shots=shots, items=number, seed=seed, draw=draw, deterministic=deterministic)  # type: ignore[arg-type]
-    found, errors = find_tasks(tasks.split(","))
+    chosen = Settings(**settings)
+    found, errors = find_tasks(tasks)
     if not found:
         raise TonyError("; ".join(errors))
     path = model if model.exists() or not (Path("runs") / model).is_dir() else Path("runs") / model
@@ -101,7 +110,7 @@ def _fewshot(
         reporter.advance(done)
 
     with Terminal() as reporter:
-        result = evaluate_fewshot(source, found, settings, folder, errors, show)
+        result = evaluate_fewshot(source, found, chosen, folder, errors, show)
     if as_json:
         print_json(result)
     else:

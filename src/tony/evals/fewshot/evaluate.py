@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import torch
 
 from tony.atomic import replacing, write_json
 from tony.engine.exchange.folder import LanguageModel
+from tony.engine.packed import PRECISIONS, Precision, packed
 from tony.errors import TonyError
 from tony.evals.code.journal import Journal
 from tony.evals.fewshot.cell import Asker, Cell, Row, make_cell, summarise
@@ -33,6 +34,7 @@ class Settings:
         seed: of the questions and of the worked examples.
         draw: a new draw of worked examples for each question ("item", as in GPT-3), or one for all of a task ("task").
         deterministic: results, also of a killed run that goes on, are the same to the last byte.
+        precision: of the weights: float32, bfloat16 or int8.
     """
 
     shots: tuple[int, ...] = (0, 1, 10)
@@ -40,12 +42,15 @@ class Settings:
     seed: int = 0
     draw: Draw = "item"
     deterministic: bool = False
+    precision: Precision = "float32"
 
     def __post_init__(self) -> None:
         if not self.shots or min(self.shots) < 0:
             raise TonyError(f"shots={list(self.shots)}: give one number or more, from 0 on")
         if self.items is not None and self.items < 1:
             raise TonyError(f"items={self.items}: ask at least one question a task")
+        if self.precision not in PRECISIONS:
+            raise TonyError(f"precision={self.precision!r}: use {', '.join(PRECISIONS)}")
         if self.draw not in ("item", "task"):
             raise TonyError(f"draw={self.draw!r}: use item (a draw a question) or task (one for all)")
 
@@ -94,6 +99,7 @@ def evaluate_fewshot(
     head = {
         **fingerprint(source),
         "deterministic": settings.deterministic,
+        "precision": settings.precision,
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
     }
@@ -103,7 +109,8 @@ def evaluate_fewshot(
     timings: dict[str, float] = {}
     with Journal(folder / "fewshot.journal.jsonl", head) as journal:
         known: dict[str, Row] = {row["key"]: row for row in journal.rows}
-        asker = Asker(source, settings.deterministic)
+        model = packed(source.model, settings.precision)
+        asker = Asker(replace(source, model=model), settings.deterministic)
         for cell in cells:
             began = time.perf_counter()
             try:
