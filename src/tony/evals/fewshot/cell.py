@@ -215,20 +215,29 @@ def normalised(nats: float, answer_nats: float, choice: str, tokens: int, how: s
     return nats
 
 
+def picked(example: Example, row: Row, how: str) -> str:
+    """The choice that the rule `how` prefers; of equals the first."""
+    parts = zip(row["nats"], row["answer_nats"], example.choices, row["tokens"], strict=True)
+    return example.choices[int(np.argmax([normalised(*part, how) for part in parts]))]
+
+
+def values_of(cell: Cell, rows: Sequence[Row]) -> list[float | None]:
+    """What each question counts, 0 to 1, by the task's own measure; None for BLEU, which is of all answers together."""
+    task = cell.task
+    if task.scoring == "choice":
+        pairs = zip(cell.questions, rows, strict=True)
+        return [float(picked(q.example, row, task.normalise) == q.example.target) for q, row in pairs]
+    return [row.get("score") for row in rows]
+
+
 def summarise(cell: Cell, rows: Sequence[Row]) -> tuple[Result, dict[str, Any]]:
     """The cell's result, and what else its rows say: for choices all normalisations."""
     task = cell.task
     if task.scoring == "choice":
         shares = {}
         for how in NORMALISATIONS:
-            right = 0
-            for question, row in zip(cell.questions, rows, strict=True):
-                choices = question.example.choices
-                values = [
-                    normalised(*parts, how)
-                    for parts in zip(row["nats"], row["answer_nats"], choices, row["tokens"], strict=True)
-                ]
-                right += choices[int(np.argmax(values))] == question.example.target
+            pairs = zip(cell.questions, rows, strict=True)
+            right = sum(picked(q.example, row, how) == q.example.target for q, row in pairs)
             shares[how] = Result.share(cell.name, right, len(rows), f"accuracy by {how}")
         return shares[task.normalise], {"normalisations": {how: r.as_cell() for how, r in shares.items()}}
     if task.metric == "exact_match":

@@ -18,7 +18,7 @@ from tony.engine.exchange.folder import LanguageModel
 from tony.engine.packed import PRECISIONS, Precision, packed
 from tony.errors import TonyError
 from tony.evals.code.journal import Journal
-from tony.evals.fewshot.cell import Asker, Cell, Row, make_cell, summarise
+from tony.evals.fewshot.cell import Asker, Cell, Row, make_cell, summarise, values_of
 from tony.evals.fewshot.draw import Draw
 from tony.evals.task import Task
 from tony.runs.run import commit_hash
@@ -131,11 +131,12 @@ def evaluate_fewshot(
             results.append(result.to_dict() | {"task": cell.task.name, "shots": cell.k})
             if more:
                 extra[cell.name] = more
-            for question, row in zip(cell.questions, rows, strict=True):
-                sample = {"prompt": question.prompt, "target": question.example.target}
-                if question.example.choices:
-                    sample["choices"] = list(question.example.choices)
-                samples.append(row | sample)
+            for question, row, value in zip(cell.questions, rows, values_of(cell, rows), strict=True):
+                example = question.example
+                sample = {"prompt": question.prompt, "context": example.context, "target": example.target}
+                if example.choices:
+                    sample["choices"] = list(example.choices)
+                samples.append(row | sample | {"metric": result.metric, "value": value})
             timings[cell.name] = round(time.perf_counter() - began, 2)
     summary = {
         "suite": "fewshot",
