@@ -12,7 +12,7 @@ def evaluate(
     model: Annotated[
         Path | None, typer.Argument(help="a run folder, such as runs/digits, or the name of one in runs/")
     ] = None,
-    suite: Annotated[str, typer.Argument(help="what to measure: omni or fewshot")] = "omni",
+    suite: Annotated[str, typer.Argument(help="what to measure: omni, fewshot or contamination")] = "omni",
     examples: Annotated[int, typer.Option(help="omni: examples a cell", min=1)] = 500,
     samples: Annotated[
         Path | None, typer.Option(help="grade the programs of this JSONL file (task_id, completion)")
@@ -38,6 +38,13 @@ def evaluate(
     precision: Annotated[
         str, typer.Option(help="fewshot: of the weights: float32, bfloat16 or int8")
     ] = "float32",
+    training: Annotated[
+        list[Path] | None,
+        typer.Option(help="contamination: run folders, .txt and .jsonl files to search, or folders of them"),
+    ] = None,
+    synthetic: Annotated[
+        bool, typer.Option(help="contamination: grams of fewer than 8 words, for tasks of short examples")
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="fewshot: where results go; default MODEL/evals")] = None,
     allow_missing_isolation: Annotated[
         bool, typer.Option(help="code: run without a required layer; the results record it")
@@ -64,10 +71,34 @@ def evaluate(
             "precision": precision,
         }
         _fewshot(model, tasks.split(","), settings, out, as_json)
+    elif suite == "contamination":
+        _contamination(out or _found(model) / "evals", training or [], synthetic, as_json)
     elif suite == "omni":
         _omni(model, examples, as_json)
     else:
-        raise TonyError(f"no suite {suite!r}: use omni or fewshot")
+        raise TonyError(f"no suite {suite!r}: use omni, fewshot or contamination")
+
+
+def _found(model: Path) -> Path:
+    """`model` itself, or the run of that name."""
+    return model if model.exists() or not (Path("runs") / model).is_dir() else Path("runs") / model
+
+
+def _contamination(folder: Path, training: list[Path], synthetic: bool, as_json: bool) -> None:
+    import os
+
+    from tony.cli.show import print_json
+    from tony.cli.show_fewshot import print_contamination
+    from tony.errors import TonyError
+    from tony.evals.contamination import contamination
+
+    if not training:
+        raise TonyError("nothing to search: give --training FOLDER, a run or text files")
+    rows = contamination(folder / "fewshot.jsonl", training, synthetic, os.cpu_count() or 1)
+    if as_json:
+        print_json({"rows": [row.to_dict() for row in rows]})
+    else:
+        print_contamination(rows)
 
 
 def _numbers(text: str, name: str) -> tuple[int, ...]:
@@ -96,7 +127,7 @@ def _fewshot(
     found, errors = find_tasks(tasks)
     if not found:
         raise TonyError("; ".join(errors))
-    path = model if model.exists() or not (Path("runs") / model).is_dir() else Path("runs") / model
+    path = _found(model)
     prepare_threads()
     source = load_language_model(path)
     folder = out or (path / "evals" if path.is_dir() else path.with_suffix(".evals"))

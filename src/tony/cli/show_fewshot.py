@@ -1,8 +1,12 @@
-"""What `tony eval MODEL fewshot` prints: a row a task, a column a K."""
+"""What `tony eval MODEL fewshot` prints, a row a task and a column a K, and the contamination of those tasks."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tony.evals.contamination import Row
 
 
 def table_rows(result: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
@@ -36,3 +40,32 @@ def print_fewshot(result: dict[str, Any]) -> None:
     for row in rows:
         table.add_row(*row)
     Console().print(table)
+
+
+def print_contamination(rows: Sequence[Row]) -> None:
+    """The columns of GPT-3's table C.1; scores in percent."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="Test examples that occur in the training text")
+    for name in ("task", "metric"):
+        table.add_column(name)
+    for name in ("N", "all", "n", "dirty", "n", "clean", "n", "clean %", "rel. diff. %"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        difference = row.relative_difference
+        table.add_row(
+            row.task,
+            row.metric,
+            str(row.n_gram),
+            *(_score(row.all), str(row.n)),
+            *(_score(row.dirty), str(row.n_dirty)),
+            *(_score(row.clean), str(row.n_clean)),
+            f"{row.clean_percent:.0f}",
+            "-" if difference is None else f"{difference:+.0f}",
+        )
+    Console().print(table)
+
+
+def _score(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f}"
