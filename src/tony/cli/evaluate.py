@@ -22,7 +22,10 @@ def evaluate(
     ] = None,
     k: Annotated[str | None, typer.Option(help="code: which pass@k, such as 1,10")] = None,
     tasks: Annotated[
-        str, typer.Option(help="fewshot: groups, tasks or .py files, such as arithmetic,2D+,mine.py")
+        str,
+        typer.Option(
+            help="fewshot: groups, tasks or .py files, such as arithmetic,2D+,mine.py; or media (digit runs)"
+        ),
     ] = "arithmetic,scramble",
     shots: Annotated[
         str, typer.Option(help="fewshot: numbers of worked examples, such as 0,1,10")
@@ -117,19 +120,29 @@ def _fewshot(
 
     from tony.cli.show import print_json
     from tony.cli.show_fewshot import print_fewshot
+    from tony.engine import Omni
     from tony.engine.exchange.folder import load_language_model
     from tony.errors import TonyError
     from tony.evals.fewshot import Settings, evaluate_fewshot, find_tasks
+    from tony.evals.fewshot.tasks.media import media_tasks
     from tony.model.machine import prepare_threads
     from tony.train.progress import Terminal
 
     chosen = Settings(**settings)
-    found, errors = find_tasks(tasks)
-    if not found:
-        raise TonyError("; ".join(errors))
     path = _found(model)
     prepare_threads()
-    source = load_language_model(path)
+    if "media" in tasks:
+        if len(tasks) > 1:
+            raise TonyError(
+                "--tasks media asks with pictures and sounds: give the other tasks a command of their own"
+            )
+        source = Omni.load(path)
+        found, errors = media_tasks(source), []
+    else:
+        found, errors = find_tasks(tasks)
+        if not found:
+            raise TonyError("; ".join(errors))
+        source = load_language_model(path)
     folder = out or (path / "evals" if path.is_dir() else path.with_suffix(".evals"))
     begun = False
 

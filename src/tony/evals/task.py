@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from tony.errors import TonyError
+from tony.media import Part
 
 
 @dataclass(frozen=True)
@@ -60,19 +61,21 @@ class Result:
 
 @dataclass(frozen=True, kw_only=True)
 class Example:
-    """One question with its answer, as text.
+    """One question with its answer.
 
     Attributes:
-        context: all that stands before the answer.
+        context: all the text that stands before the answer.
         target: the right completion as it follows the context, its space included (" 143").
         accepted: further right completions.
         choices: the completions to compare, `target` among them, where the task is one of choice.
+        parts: pictures and sounds that are asked about, before the context; only omni models see them.
     """
 
     context: str
     target: str
     accepted: tuple[str, ...] = ()
     choices: tuple[str, ...] = ()
+    parts: tuple[Part, ...] = ()
 
 
 NORMALISATIONS = ("sum", "token", "character", "byte", "answer")
@@ -130,7 +133,7 @@ class Task:
         Raises:
             TonyError: nothing is asked, or there is nothing to choose from.
         """
-        if not example.context.strip():
+        if not example.context.strip() and not example.parts:
             raise TonyError(f"{self.name}: an example has an empty context. Every example needs a question")
         if not example.target.strip():
             raise TonyError(f"{self.name}: the example {example.context.strip()[:40]!r} has an empty target")

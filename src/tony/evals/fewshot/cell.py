@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,11 +29,14 @@ class Question:
 
     Attributes:
         number: its place in the task's test split.
+        shots: the worked examples before it.
+        prompt: all the text before the answer; a picture or sound is named in it, not shown.
         key: a hash of all that its answer depends on, the model apart.
     """
 
     number: int
     example: Example
+    shots: tuple[Example, ...]
     prompt: str
     key: str
 
@@ -79,9 +82,25 @@ def make_cell(task: Task, k: int, items: int | None, seed: int, draw: Draw) -> C
         shots = shots_of(task, train, k, seed, draw, number)
         for own in (example, *shots):
             task.check(own)
-        prompt = task.prefix(shots) + example.context
-        questions.append(Question(number, example, prompt, _key(task, example, prompt)))
+        if any(own.parts for own in (example, *shots)):
+            prompt = _in_words(task, shots, example)
+        else:
+            prompt = task.prefix(shots) + example.context
+        questions.append(Question(number, example, tuple(shots), prompt, _key(task, example, prompt)))
     return Cell(task, k, tuple(questions))
+
+
+def _in_words(task: Task, shots: Sequence[Example], example: Example) -> str:
+    """A prompt that holds pictures or sounds: each is named by its kind and a hash of what it shows."""
+
+    def name(part: Any) -> str:
+        content = next(getattr(part, name) for name in ("pixels", "samples", "frames") if hasattr(part, name))
+        return f"<{part.modality} {hashlib.blake2b(content.tobytes(), digest_size=6).hexdigest()}>"
+
+    def seen(own: Example) -> Example:
+        return replace(own, context="".join(name(part) for part in own.parts) + own.context)
+
+    return task.prefix([seen(shot) for shot in shots]) + seen(example).context
 
 
 def _key(task: Task, example: Example, prompt: str) -> str:
@@ -109,6 +128,10 @@ class Asker:
             TonyError: a prompt does not fit the model's context, or a choice has no ids.
         """
         self._cell = cell
+        if any(q.example.parts for q in cell.questions):
+            raise TonyError(
+                f"{cell.name}: asks about pictures or sounds, and {self.source.name} reads text only"
+            )
         self._scorer.forget()  # with a prefix, units share it and nothing else
         context = self.source.model.config.context
         if cell.task.scoring == "choice":

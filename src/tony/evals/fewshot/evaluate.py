@@ -14,12 +14,14 @@ from typing import Any
 import torch
 
 from tony.atomic import replacing, write_json
+from tony.engine import Omni
 from tony.engine.exchange.folder import LanguageModel
 from tony.engine.packed import PRECISIONS, Precision, packed
 from tony.errors import TonyError
 from tony.evals.code.journal import Journal
 from tony.evals.fewshot.cell import Asker, Cell, Row, make_cell, summarise, values_of
 from tony.evals.fewshot.draw import Draw
+from tony.evals.fewshot.turns import OmniAsker
 from tony.evals.task import Task
 from tony.runs.run import commit_hash
 
@@ -55,18 +57,27 @@ class Settings:
             raise TonyError(f"draw={self.draw!r}: use item (a draw a question) or task (one for all)")
 
 
-def fingerprint(source: LanguageModel) -> dict[str, str]:
+def fingerprint(source: LanguageModel | Omni) -> dict[str, str]:
     """Hashes of the weights and the tokenizer."""
     weights = hashlib.blake2b(digest_size=12)
-    for name, parameter in source.model.named_parameters():
+    model = source.engine.model if isinstance(source, Omni) else source.model
+    for name, parameter in model.named_parameters():
         weights.update(name.encode())
         weights.update(parameter.detach().float().cpu().contiguous().numpy())
+    if isinstance(source, Omni):
+        return {"weights": weights.hexdigest(), "tokenizer": source.vocabulary.hash}
     tokenizer = hashlib.blake2b(source.tokenizer.to_str().encode(), digest_size=12)
     return {"weights": weights.hexdigest(), "tokenizer": tokenizer.hexdigest()}
 
 
+def _asker(source: LanguageModel | Omni, settings: Settings) -> Asker | OmniAsker:
+    if isinstance(source, Omni):
+        return OmniAsker(source)
+    return Asker(replace(source, model=packed(source.model, settings.precision)), settings.deterministic)
+
+
 def evaluate_fewshot(
-    source: LanguageModel,
+    source: LanguageModel | Omni,
     tasks: Sequence[Task],
     settings: Settings,
     folder: Path,
@@ -79,7 +90,7 @@ def evaluate_fewshot(
     computes only what is not there. A cell that cannot be asked becomes a line in `errors`, and the others still run.
 
     Args:
-        source: the model.
+        source: the model; an Omni is asked in turns of a conversation, with pictures and sounds, in its own precision.
         tasks: from `find_tasks`, whose error lines `errors` are.
         settings: how they are asked.
         folder: where results go.
@@ -109,8 +120,7 @@ def evaluate_fewshot(
     timings: dict[str, float] = {}
     with Journal(folder / "fewshot.journal.jsonl", head) as journal:
         known: dict[str, Row] = {row["key"]: row for row in journal.rows}
-        model = packed(source.model, settings.precision)
-        asker = Asker(replace(source, model=model), settings.deterministic)
+        asker = _asker(source, settings)
         for cell in cells:
             began = time.perf_counter()
             try:
