@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 
 def evaluate(
-    model: Annotated[Path | None, typer.Argument(help="a run folder, such as runs/digits")] = None,
-    suite: Annotated[str, typer.Argument(help="what to measure: omni")] = "omni",
+    model: Annotated[
+        Path | None, typer.Argument(help="a run folder, such as runs/digits, or the name of one in runs/")
+    ] = None,
+    suite: Annotated[str, typer.Argument(help="what to measure: omni, fewshot or contamination")] = "omni",
     examples: Annotated[int, typer.Option(help="omni: examples a cell", min=1)] = 500,
     samples: Annotated[
         Path | None, typer.Option(help="grade the programs of this JSONL file (task_id, completion)")
@@ -19,6 +21,34 @@ def evaluate(
         Path | None, typer.Option(help="code: problems as JSONL; without it, HumanEval as installed")
     ] = None,
     k: Annotated[str | None, typer.Option(help="code: which pass@k, such as 1,10")] = None,
+    tasks: Annotated[
+        str,
+        typer.Option(
+            help="fewshot: groups, tasks or .py files, such as arithmetic,2D+,mine.py; or media (digit runs)"
+        ),
+    ] = "arithmetic,scramble",
+    shots: Annotated[
+        str, typer.Option(help="fewshot: numbers of worked examples, such as 0,1,10")
+    ] = "0,1,10",
+    items: Annotated[str, typer.Option(help="fewshot: questions a task, or all")] = "200",
+    seed: Annotated[int, typer.Option(help="fewshot: of questions and worked examples")] = 0,
+    draw: Annotated[
+        str, typer.Option(help="fewshot: worked examples drawn for each item, or once for a task (faster)")
+    ] = "item",
+    deterministic: Annotated[
+        bool, typer.Option(help="fewshot: the same bytes after any kill and resume, slower")
+    ] = False,
+    precision: Annotated[
+        str, typer.Option(help="fewshot: of the weights: float32, bfloat16 or int8")
+    ] = "float32",
+    training: Annotated[
+        list[Path] | None,
+        typer.Option(help="contamination: run folders, .txt and .jsonl files to search, or folders of them"),
+    ] = None,
+    synthetic: Annotated[
+        bool, typer.Option(help="contamination: grams of fewer than 8 words, for tasks of short examples")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="fewshot: where results go; default MODEL/evals")] = None,
     allow_missing_isolation: Annotated[
         bool, typer.Option(help="code: run without a required layer; the results record it")
     ] = False,
@@ -34,9 +64,105 @@ def evaluate(
         return
     if model is None:
         raise TonyError("nothing to measure: give a run folder, such as runs/digits, or --samples FILE")
-    if suite != "omni":
-        raise TonyError(f"no suite {suite!r}: use omni")
-    _omni(model, examples, as_json)
+    if suite == "fewshot":
+        settings = {
+            "shots": _numbers(shots, "shots"),
+            "items": None if items == "all" else _numbers(items, "items")[0],
+            "seed": seed,
+            "draw": draw,
+            "deterministic": deterministic,
+            "precision": precision,
+        }
+        _fewshot(model, tasks.split(","), settings, out, as_json)
+    elif suite == "contamination":
+        _contamination(out or _found(model) / "evals", training or [], synthetic, as_json)
+    elif suite == "omni":
+        _omni(model, examples, as_json)
+    else:
+        raise TonyError(f"no suite {suite!r}: use omni, fewshot or contamination")
+
+
+def _found(model: Path) -> Path:
+    """`model` itself, or the run of that name."""
+    return model if model.exists() or not (Path("runs") / model).is_dir() else Path("runs") / model
+
+
+def _contamination(folder: Path, training: list[Path], synthetic: bool, as_json: bool) -> None:
+    import os
+
+    from tony.cli.show import print_json
+    from tony.cli.show_fewshot import print_contamination
+    from tony.errors import TonyError
+    from tony.evals.contamination import contamination
+
+    if not training:
+        raise TonyError("nothing to search: give --training FOLDER, a run or text files")
+    rows = contamination(folder / "fewshot.jsonl", training, synthetic, os.cpu_count() or 1)
+    if as_json:
+        print_json({"rows": [row.to_dict() for row in rows]})
+    else:
+        print_contamination(rows)
+
+
+def _numbers(text: str, name: str) -> tuple[int, ...]:
+    from tony.errors import TonyError
+
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise TonyError(f"--{name} {text}: give numbers, such as 0,1,10") from None
+
+
+def _fewshot(
+    model: Path, tasks: list[str], settings: dict[str, Any], out: Path | None, as_json: bool
+) -> None:
+    import sys
+
+    from tony.cli.show import print_json
+    from tony.cli.show_fewshot import print_fewshot
+    from tony.engine import Omni
+    from tony.engine.exchange.folder import load_language_model
+    from tony.errors import TonyError
+    from tony.evals.fewshot import Settings, evaluate_fewshot, find_tasks
+    from tony.evals.fewshot.tasks.media import media_tasks
+    from tony.model.machine import prepare_threads
+    from tony.train.progress import Terminal
+
+    chosen = Settings(**settings)
+    path = _found(model)
+    prepare_threads()
+    if "media" in tasks:
+        if len(tasks) > 1:
+            raise TonyError(
+                "--tasks media asks with pictures and sounds: give the other tasks a command of their own"
+            )
+        source = Omni.load(path)
+        found, errors = media_tasks(source), []
+    else:
+        found, errors = find_tasks(tasks)
+        if not found:
+            raise TonyError("; ".join(errors))
+        source = load_language_model(path)
+    folder = out or (path / "evals" if path.is_dir() else path.with_suffix(".evals"))
+    begun = False
+
+    def show(done: int, total: int, name: str) -> None:
+        nonlocal begun
+        if not begun:
+            reporter.begin("asking", total)
+            begun = True
+        reporter.advance(done)
+
+    with Terminal() as reporter:
+        result = evaluate_fewshot(source, found, chosen, folder, errors, show)
+    if as_json:
+        print_json(result)
+    else:
+        print_fewshot(result)
+    for line in result["errors"]:
+        print(f"tony: {line}", file=sys.stderr)
+    if result["errors"]:
+        raise typer.Exit(2)
 
 
 def _omni(model: Path, examples: int, as_json: bool) -> None:
