@@ -9,8 +9,11 @@ import typer
 
 
 def evaluate(
-    model: Annotated[Path | None, typer.Argument(help="a run folder, such as runs/digits")] = None,
-    suite: Annotated[str, typer.Argument(help="what to measure: omni")] = "omni",
+    model: Annotated[
+        str | None,
+        typer.Argument(help="a run folder such as runs/digits, smollm2, or a server's name of its model"),
+    ] = None,
+    suite: Annotated[str, typer.Argument(help="what to measure: omni or code")] = "omni",
     examples: Annotated[int, typer.Option(help="omni: examples a cell", min=1)] = 500,
     samples: Annotated[
         Path | None, typer.Option(help="grade the programs of this JSONL file (task_id, completion)")
@@ -18,7 +21,24 @@ def evaluate(
     problems: Annotated[
         Path | None, typer.Option(help="code: problems as JSONL; without it, HumanEval as installed")
     ] = None,
+    first: Annotated[int | None, typer.Option(help="code: only so many problems", min=1)] = None,
     k: Annotated[str | None, typer.Option(help="code: which pass@k, such as 1,10")] = None,
+    n: Annotated[int, typer.Option(help="code: samples a problem and temperature", min=1)] = 20,
+    temperature: Annotated[
+        str | None,
+        typer.Option(
+            help="code: one or more, such as 0.2,0.8; without it, 0.2 for k = 1 up to 0.8 for k = 100"
+        ),
+    ] = None,
+    top_p: Annotated[float, typer.Option(help="code: mass of the nucleus")] = 0.95,
+    max_tokens: Annotated[int, typer.Option(help="code: longest sample", min=1)] = 300,
+    seed: Annotated[int, typer.Option(help="code: of the random streams", min=0)] = 0,
+    base_url: Annotated[
+        str | None, typer.Option(help="code: an OpenAI-compatible server to sample from, http://HOST:PORT/v1")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="code: folder of the results; default runs/MODEL/evals")
+    ] = None,
     allow_missing_isolation: Annotated[
         bool, typer.Option(help="code: run without a required layer; the results record it")
     ] = False,
@@ -26,7 +46,7 @@ def evaluate(
         bool, typer.Option("--json", help="print the result as JSON and nothing else")
     ] = False,
 ) -> None:
-    """Measure a trained model (written to evals/SUITE.json of its run), or grade programs of any model."""
+    """Measure a model (written to evals/SUITE.json of its run), or grade programs of any model."""
     from tony.errors import TonyError
 
     if samples is not None:
@@ -34,9 +54,20 @@ def evaluate(
         return
     if model is None:
         raise TonyError("nothing to measure: give a run folder, such as runs/digits, or --samples FILE")
+    if suite == "code":
+        from tony.cli.code import Asked, run
+
+        run(
+            Asked(
+                model=model, k=k, n=n, temperature=temperature, top_p=top_p, max_tokens=max_tokens, seed=seed,
+                problems=problems, first=first, base_url=base_url, out=out,
+                allow_missing=allow_missing_isolation, as_json=as_json,
+            )
+        )  # fmt: skip
+        return
     if suite != "omni":
-        raise TonyError(f"no suite {suite!r}: use omni")
-    _omni(model, examples, as_json)
+        raise TonyError(f"no suite {suite!r}: use omni or code")
+    _omni(Path(model), examples, as_json)
 
 
 def _omni(model: Path, examples: int, as_json: bool) -> None:

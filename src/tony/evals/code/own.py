@@ -1,0 +1,59 @@
+"""Samples from a model of Tony's: a run folder, an imported model, or one that ships in a package (smollm2)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from tony.engine.exchange.folder import load_language_model
+from tony.engine.text import Completion, TextEngine
+from tony.evals.code.sampler import Drawn
+
+
+class EngineSampler:
+    """The text engine as a sampler.
+
+    Args:
+        path: what `load_language_model` reads.
+
+    Raises:
+        TonyError: no model is there.
+    """
+
+    parallel = 1  # the engine uses all cores for one call
+
+    def __init__(self, path: Path) -> None:
+        source = load_language_model(path)
+        self.name = source.name
+        self.identity = _hash(path)
+        self._engine = TextEngine.of(source)
+
+    def complete(
+        self,
+        prompts: Sequence[str],
+        n: int,
+        max_tokens: int,
+        temperature: float,
+        top_p: float,
+        stop: Sequence[str],
+        seed: int,
+    ) -> list[list[Drawn]]:
+        found = self._engine.complete(
+            prompts, n=n, max_tokens=max_tokens, temperature=temperature, top_p=top_p, stop=stop, seed=seed
+        )
+        return [[_drawn(one) for one in group] for group in found]
+
+
+def _hash(path: Path) -> str:
+    """SHA-256 of the weights below `path`, or of the file that it is."""
+    files = [path] if path.is_file() else sorted((path / "model").glob("*.safetensors"))
+    digest = hashlib.sha256()
+    for file in files or sorted(path.glob("*.safetensors")):
+        with file.open("rb") as opened:
+            digest.update(hashlib.file_digest(opened, "sha256").digest())
+    return digest.hexdigest()
+
+
+def _drawn(one: Completion) -> Drawn:
+    return Drawn(one.text, one.mean_logprob if one.tokens else None, len(one.tokens), one.finish == "stop")
