@@ -47,7 +47,7 @@ def pass_rate(counts: Sequence[tuple[int, int]], k: int, seed: int = 0) -> PassR
     """The mean of pass@k over problems; the interval is the percentile bootstrap over problems.
 
     Problems and not samples are redrawn: the samples of one problem are alike. Where every problem has the same value
-    the bootstrap has no width, so the interval is then widened to Wilson's for that share of problems.
+    the bootstrap has no width, so the interval is then Wilson's for that share of problems.
 
     Args:
         counts: (samples, right ones) of each problem; those with fewer than k samples are left out, and `n` says so.
@@ -60,10 +60,16 @@ def pass_rate(counts: Sequence[tuple[int, int]], k: int, seed: int = 0) -> PassR
         raise TonyError(
             f"no problem has {k} samples, so there is no pass@{k}: draw more, or ask for a smaller k"
         )
+    return PassRate(k, *rate_over_problems(values, seed), len(values))
+
+
+def rate_over_problems(values: Sequence[float] | np.ndarray, seed: int = 0) -> tuple[float, float, float]:
+    """The mean of one share a problem, and its 95% interval: the bootstrap's, or Wilson's where all values are equal."""
+    values = np.asarray(values, float)
     if np.ptp(values) == 0:
         mean = float(values.mean())
-        return PassRate(k, mean, *_wilson(mean, len(values)), len(values))
-    return PassRate(k, *mean_over_problems(values, seed), len(values))
+        return mean, *_wilson(mean, len(values))
+    return mean_over_problems(values, seed)
 
 
 def mean_over_problems(values: Sequence[float] | np.ndarray, seed: int = 0) -> tuple[float, float, float]:

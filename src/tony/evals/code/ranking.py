@@ -11,7 +11,7 @@ from itertools import groupby
 from math import comb
 from typing import Any
 
-from tony.evals.pass_at_k import mean_over_problems, pass_at_k
+from tony.evals.pass_at_k import mean_over_problems, pass_at_k, rate_over_problems
 
 Row = Mapping[str, Any]
 _NEVER = float("-inf")  # the score of a sample without a token
@@ -65,7 +65,7 @@ def rank(rows: Sequence[Row], ks: Sequence[int]) -> list[dict[str, Any]]:
                 for group, p in zip(enough, passed, strict=True)
             ]
         for name, rates in values.items():
-            value, low, high = mean_over_problems(rates)
+            value, low, high = rate_over_problems(rates)
             gain = mean_over_problems([a - b for a, b in zip(rates, chance, strict=True)])
             found.append(
                 {"k": k, "rule": name, "value": value, "low": low, "high": high, "n": len(rates)}
