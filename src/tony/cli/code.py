@@ -33,29 +33,38 @@ class Asked:
     out: Path | None
     allow_missing: bool
     as_json: bool
+    study: str | None
 
 
 def run(asked: Asked) -> None:
-    """pass@k of the model, and all that comes with it."""
+    """pass@k of the model and all that comes with it, or one study."""
     from tony.cli.show import print_json
-    from tony.cli.show_code import print_measured, read_ks
-    from tony.evals.code import evaluate
+    from tony.cli.show_code import print_measured, print_study, read_ks
+    from tony.evals.code import STUDIES, Asking, evaluate, run_study
 
-    ks = read_ks(asked.k) or [k for k in (1, 10, 100) if k <= asked.n]
+    if asked.study is not None and asked.study not in STUDIES:
+        raise TonyError(f"--study {asked.study}: use one of {', '.join(STUDIES)}")
+    ks = read_ks(asked.k) or [k for k in (1, 10, 100) if k <= (1 if asked.study else asked.n)]
     if ks[-1:] and max(ks) > asked.n:
         raise TonyError(f"pass@{max(ks)} needs {max(ks)} samples a problem: --n {max(ks)} or a smaller --k")
     how = drawing(asked, ks)
     problems = chosen_problems(asked)
     sampler, parent = sampler_of(asked)
     with reporting() as (report, say):
-        result = evaluate(
-            sampler, problems, sorted(set(ks)), how, parent,
-            is_best_of=asked.temperature is not None, allow_missing=asked.allow_missing, report=report,
-        )  # fmt: skip
+        if asked.study is not None:
+            asking = Asking(sampler, problems, how, parent, allow_missing=asked.allow_missing, report=report)
+            result = run_study(asked.study, asking)
+        else:
+            result = evaluate(
+                sampler, problems, sorted(set(ks)), how, parent,
+                is_best_of=asked.temperature is not None, allow_missing=asked.allow_missing, report=report,
+            )  # fmt: skip
         for warning in result["warnings"]:
             say(f"warning: {warning}")
     if asked.as_json:
         print_json(result)
+    elif asked.study is not None:
+        print_study(result)
     else:
         print_measured(result)
 

@@ -33,6 +33,9 @@ def evaluate(
     top_p: Annotated[float, typer.Option(help="code: mass of the nucleus")] = 0.95,
     max_tokens: Annotated[int, typer.Option(help="code: longest sample", min=1)] = 300,
     seed: Annotated[int, typer.Option(help="code: of the random streams", min=0)] = 0,
+    study: Annotated[
+        str | None, typer.Option(help="code: bleu, findings, chains, binding, misalignment or docstrings")
+    ] = None,
     base_url: Annotated[
         str | None, typer.Option(help="code: an OpenAI-compatible server to sample from, http://HOST:PORT/v1")
     ] = None,
@@ -62,6 +65,7 @@ def evaluate(
                 model=model, k=k, n=n, temperature=temperature, top_p=top_p, max_tokens=max_tokens, seed=seed,
                 problems=problems, first=first, base_url=base_url, out=out,
                 allow_missing=allow_missing_isolation, as_json=as_json,
+                study=study,
             )
         )  # fmt: skip
         return

@@ -62,6 +62,33 @@ def print_measured(result: dict[str, Any]) -> None:
     _print_endings(console, result)
 
 
+def print_study(result: dict[str, Any]) -> None:
+    """The rows of a study, differences with their sign, and what else it found in one line each."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    table = Table(title=f"{result['model']}: {result['suite']}, {result['num_samples']} samples")
+    for name, justify in (("", "left"), ("%", "right"), ("95% interval", "right"), ("problems", "right")):
+        table.add_column(name, justify=justify)
+    for row in [*result["results"], *result.get("differences", ())]:
+        table.add_row(row["name"], *_figures(row))
+    console.print(table)
+    for name in (
+        "factor",
+        "why",
+        "wrong",
+        "overlap",
+        "unreadable",
+        "tests",
+        "resources",
+        "num_copies_or_empty",
+    ):
+        if result.get(name):
+            console.print(f"{name}: {result[name]}", highlight=False)
+    _print_endings(console, result)
+
+
 def _figures(rate: dict[str, Any]) -> tuple[str, str, str]:
     interval = f"{100 * rate['low']:.1f}-{100 * rate['high']:.1f}"
     return f"{100 * rate['value']:.2f}", interval, str(rate["n"])

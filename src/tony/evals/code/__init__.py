@@ -5,8 +5,11 @@ from tony.evals.code.grade import Graded, grade
 from tony.evals.code.measure import evaluate, measure, temperature_for
 from tony.evals.code.problems import Problem, read_problems
 from tony.evals.code.sampler import Drawn, Sampler
+from tony.evals.code.study import STUDIES, Asking, run_study
 
 __all__ = [
+    "STUDIES",
+    "Asking",
     "Drawing",
     "Drawn",
     "Graded",
@@ -17,5 +20,6 @@ __all__ = [
     "grade",
     "measure",
     "read_problems",
+    "run_study",
     "temperature_for",
 ]
