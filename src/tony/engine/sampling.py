@@ -63,6 +63,7 @@ class Decoding:
         return self.repetition_penalty != 1.0 or self.presence_penalty != 0.0 or self.frequency_penalty != 0.0
 
 
+DRAW = Decoding()
 GREEDY = Decoding(temperature=0.0)
 
 
