@@ -27,16 +27,16 @@ def problems():
 class Scripted:
     """Sample j of problem i is right when (i + j) is even at temperature 0.2, never at others; right ones are likelier."""
 
-    name, identity, parallel = "scripted", "scripted-1", 1
+    name, identity, parallel, together = "scripted", "scripted-1", 1, 1
 
     def __init__(self):
         self.calls: list[tuple] = []
 
     def complete(self, prompts, n, max_tokens, temperature, top_p, stop, seed):
-        self.calls.append((tuple(prompts), n, temperature, seed))
-        rng = np.random.default_rng(seed)
         found = []
-        for prompt in prompts:
+        for prompt, own in zip(prompts, seed, strict=True):
+            self.calls.append((prompt, n, temperature, own))
+            rng = np.random.default_rng(own)
             i = int(prompt[5 : prompt.index("(")])
             right = [temperature == 0.2 and (i + j) % 2 == 0 for j in range(n)]
             found.append(

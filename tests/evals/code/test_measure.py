@@ -67,6 +67,13 @@ def test_what_is_drawn_is_not_drawn_again_and_more_is_added(problems, scripted, 
     assert len({call[3] for call in scripted.calls}) == 9  # every unit has a random stream of its own
 
 
+def test_calls_of_several_prompts_draw_the_same(problems, scripted, tmp_path):
+    alone = draw(scripted, problems, Drawing(n=3, temperatures=(0.2, 0.8)), tmp_path / "a.jsonl")
+    scripted.together = 2
+    together = draw(scripted, problems, Drawing(n=3, temperatures=(0.2, 0.8)), tmp_path / "b.jsonl")
+    assert [{**row, "seconds": 0} for row in together] == [{**row, "seconds": 0} for row in alone]
+
+
 def test_a_line_cut_short_is_drawn_again(problems, scripted, tmp_path):
     path = tmp_path / "samples.jsonl"
     draw(scripted, problems, Drawing(n=2), path)

@@ -267,7 +267,7 @@ def test_findings_of_known_programs():
 class Solver:
     """Right for problems of one block or operation, else gives up; writes the same docstring for everything."""
 
-    name, identity, parallel = "solver", "solver-1", 1
+    name, identity, parallel, together = "solver", "solver-1", 1, 3
 
     def __init__(self):
         self.known = chains.chain_problems() | binding.binding_problems()

@@ -1,7 +1,8 @@
 """Draw samples of programming problems into a JSONL file that a killed run goes on with.
 
-One unit of work is one problem at one temperature; its rows are written together, and a unit that a kill cut short is
-drawn again. Each unit has a random stream of its own, so the order of work changes nothing.
+One unit of work is one problem at one temperature, and a call to the sampler takes one or more of them. The rows of a call
+are written together, and a call that a kill cut short is made again. Each unit has a random stream of its own, so what is
+drawn does not depend on the calls.
 """
 
 from __future__ import annotations
@@ -112,26 +113,39 @@ def draw(
     if progress:
         progress(done, how.n * len(units))
 
-    def work(unit: tuple[str, float]) -> list[dict[str, Any]]:
-        name, temperature = unit
-        first = len(have[unit])
+    def work(call: Sequence[tuple[str, float]]) -> list[dict[str, Any]]:
+        (_, temperature), first = call[0], len(have[call[0]])
         began = time.perf_counter()
-        (drawn,) = sampler.complete(
-            [problems[name].prompt],
+        drawn = sampler.complete(
+            [problems[name].prompt for name, _ in call],
             how.n - first,
             how.max_tokens,
             temperature,
             how.top_p,
-            problems[name].stops,
-            seed_of(how.seed, name, temperature, first),
+            problems[call[0][0]].stops,
+            [seed_of(how.seed, name, temperature, first) for name, _ in call],
         )
-        seconds = (time.perf_counter() - began) / max(1, len(drawn))
-        return [_row(name, temperature, first + i, one, seconds) for i, one in enumerate(drawn)]
+        seconds = (time.perf_counter() - began) / (len(call) * (how.n - first))
+        return [
+            _row(name, temperature, first + i, one, seconds)
+            for (name, _), group in zip(call, drawn, strict=True)
+            for i, one in enumerate(group)
+        ]
+
+    def alike(unit: tuple[str, float]) -> tuple[float, int, tuple[str, ...]]:
+        return unit[1], len(have[unit]), problems[unit[0]].stops
+
+    calls = [
+        same[i : i + sampler.together]
+        for _, group in itertools.groupby(todo, alike)
+        for same in [list(group)]
+        for i in range(0, len(same), sampler.together)
+    ]
 
     try:
         with path.open("ab", buffering=0) as file:
             file.truncate(length)  # a line that a full disk cut short
-            for rows in _as_finished(work, todo, sampler.parallel):
+            for rows in _as_finished(work, calls, sampler.parallel):
                 file.write(
                     "".join(json.dumps(row) + "\n" for row in rows).encode("ascii")
                 )  # one call, so all or none

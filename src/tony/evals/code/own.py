@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tony.engine.exchange.folder import load_language_model
+from tony.engine.score import Scorer
 from tony.engine.text import Completion, TextEngine
 from tony.evals.code.sampler import Drawn
 
@@ -22,12 +23,14 @@ class EngineSampler:
     """
 
     parallel = 1  # the engine uses all cores for one call
+    together = 4  # places of samples that have ended are given to those of the next prompt
 
     def __init__(self, path: Path) -> None:
         source = load_language_model(path)
         self.name = source.name
         self.identity = _hash(path)
         self._engine = TextEngine.of(source)
+        self._scorer = Scorer(source.model)
 
     def complete(
         self,
@@ -37,12 +40,25 @@ class EngineSampler:
         temperature: float,
         top_p: float,
         stop: Sequence[str],
-        seed: int,
+        seed: Sequence[int],
     ) -> list[list[Drawn]]:
         found = self._engine.complete(
             prompts, n=n, max_tokens=max_tokens, temperature=temperature, top_p=top_p, stop=stop, seed=seed
         )
         return [[_drawn(one) for one in group] for group in found]
+
+    def log_probs(self, pairs: Sequence[tuple[str, str]]) -> list[float | None]:
+        ids = [(self._engine.encode(context), self._engine.encode(text)) for context, text in pairs]
+        room = self._scorer.model.config.context
+        fits = [
+            i
+            for i, (context, text) in enumerate(ids)
+            if context and text and len(context) + len(text) <= room
+        ]
+        found: list[float | None] = [None] * len(pairs)
+        for i, score in zip(fits, self._scorer.score([ids[i] for i in fits]), strict=True):
+            found[i] = score.total
+        return found
 
 
 def _hash(path: Path) -> str:

@@ -35,11 +35,13 @@ class Sampler(Protocol):
         name: what results call the model.
         identity: changes whenever the model does; samples of one identity are kept together.
         parallel: how many calls at once make it fastest.
+        together: how many prompts in a call make it fastest.
     """
 
     name: str
     identity: str
     parallel: int
+    together: int
 
     def complete(
         self,
@@ -49,9 +51,11 @@ class Sampler(Protocol):
         temperature: float,
         top_p: float,
         stop: Sequence[str],
-        seed: int,
+        seed: Sequence[int],
     ) -> list[list[Drawn]]:
-        """`n` samples of each prompt, the same for the same arguments as far as the model allows it."""
+        """`n` samples of each prompt, whose random stream begins with its own `seed`: as far as the model allows it, what is
+        drawn for a prompt depends on nothing else.
+        """
         ...
 
 
@@ -59,8 +63,10 @@ class Sampler(Protocol):
 class Scorer(Protocol):
     """A sampler that can also say how likely a given text is."""
 
-    def log_probs(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
-        """For each (context, continuation) the sum of the continuation's log-probabilities in nats."""
+    def log_probs(self, pairs: Sequence[tuple[str, str]]) -> list[float | None]:
+        """For each (context, continuation) the sum of the continuation's log-probabilities in nats; None where they are too
+        long for the model's context.
+        """
         ...
 
 

@@ -47,7 +47,7 @@ class ServerSampler:
         self._base = base_url if base_url.count("/") > 2 else f"{base_url}/v1"
         self._patience_s = patience_s
         self._num_stops = 16
-        self.name, self.parallel, self.api = model, parallel, "completions"
+        self.name, self.parallel, self.together, self.api = model, parallel, 1, "completions"
         self.identity = f"{self._base} {model}"
 
     def complete(
@@ -58,12 +58,12 @@ class ServerSampler:
         temperature: float,
         top_p: float,
         stop: Sequence[str],
-        seed: int,
+        seed: Sequence[int],
     ) -> list[list[Drawn]]:
         settings = {
             "model": self.name, "max_tokens": max_tokens, "temperature": temperature, "top_p": top_p,
         }  # fmt: skip
-        return [self._draw(prompt, n, settings, stop, seed + i) for i, prompt in enumerate(prompts)]
+        return [self._draw(prompt, n, settings, stop, own) for prompt, own in zip(prompts, seed, strict=True)]
 
     def _draw(
         self, prompt: str, n: int, settings: dict[str, Any], stop: Sequence[str], seed: int
