@@ -34,7 +34,8 @@ def evaluate(
     max_tokens: Annotated[int, typer.Option(help="code: longest sample", min=1)] = 300,
     seed: Annotated[int, typer.Option(help="code: of the random streams", min=0)] = 0,
     study: Annotated[
-        str | None, typer.Option(help="code: bleu, findings, chains, binding, misalignment or docstrings")
+        str | None,
+        typer.Option(help="code: ranking, bleu, findings, chains, binding, misalignment or docstrings"),
     ] = None,
     base_url: Annotated[
         str | None, typer.Option(help="code: an OpenAI-compatible server to sample from, http://HOST:PORT/v1")

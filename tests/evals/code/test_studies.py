@@ -21,6 +21,7 @@ from tony.evals.code import (
     ranking,
     run_study,
 )
+from tony.evals.code.back_translation import NEVER, with_back_translation
 from tony.evals.code.mutants import mutants, subtle_bugs
 from tony.sandbox import Sandbox
 
@@ -209,6 +210,30 @@ def test_going_back_uses_the_generated_docstring_and_refuses_copies():
     assert [r["value"] for r in found["results"]] == [pytest.approx(1 / 3), 0.5]
 
 
+class Reader:
+    """Finds a docstring the likelier the more right the code is; cannot read long code."""
+
+    def __init__(self):
+        self.read = 0
+
+    def log_probs(self, pairs):
+        self.read += len(pairs)
+        assert all(text.endswith('"""') and context.endswith('"""') for context, text in pairs)
+        return [None if "long" in context else -1.0 if "a + b" in context else -2.0 for context, _ in pairs]
+
+
+def test_back_translation_is_scored_once_a_sample_and_ranks(tmp_path):
+    problems, reader = {"add": three_problems()["add"]}, Reader()
+    texts = ["    return a + b\n", "    return a - b\n", "    return a - b\n", "    return long\n"]
+    rows = [row("add", "+" in text, completion=text) for text in texts]
+    path = tmp_path / "b.jsonl"
+    scored = with_back_translation(rows, problems, reader, path, lambda *_: None)
+    assert [r["back_translation"] for r in scored] == [-1.0, -2.0, -2.0, NEVER] and reader.read == 3
+    assert with_back_translation(rows, problems, reader, path, lambda *_: None) == scored and reader.read == 3
+    by_rule = {r["rule"]: r["value"] for r in ranking.rank(scored, [4])}
+    assert by_rule == {"random": 0.25, "oracle": 1, "back-translation": 1}
+
+
 # --- BLEU and findings ------------------------------------------------------------------------------------
 
 
@@ -289,6 +314,7 @@ class Solver:
         ("binding", {"1 operation": 1, "2 operations": 0}),
         ("misalignment", {"no examples": 1 / 3}),
         ("docstrings", {"generated docstrings": 1 / 3, "original docstrings": 1 / 3}),
+        ("ranking", {"one of 2 by oracle": 1 / 3, "one of 2 by mean log-probability": 1 / 3}),
         ("findings", {"samples: low or above": 0}),
     ],
 )

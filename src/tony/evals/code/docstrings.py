@@ -33,29 +33,33 @@ _ASK = f"\n\n# What the function above does, as its docstring:\n{QUOTES}"
 COPIED = 0.5  # share of the body's lines from which on a docstring counts as a copy of the code
 
 
-def without_docstring(problem: Problem) -> tuple[str, str] | None:
-    """(what stands before the docstring, the right body) of a problem; None where it has no docstring or no solution."""
-    if problem.solution is None:
-        return None
+def docstring_parts(problem: Problem) -> tuple[str, str] | None:
+    """(what stands before the docstring, the docstring with its closing quotes) of a prompt; None where it has none."""
     try:
         tree = ast.parse(problem.prompt + "    pass\n")
     except SyntaxError:
         return None
     found = [n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == problem.entry]
-    if not found or ast.get_docstring(found[-1]) is None:
+    docstring = ast.get_docstring(found[-1]) if found else None
+    if docstring is None:
         return None
-    first = found[-1].body[0]
     lines = problem.prompt.splitlines(keepends=True)
-    return "".join(lines[: first.lineno - 1]), problem.solution
+    return "".join(lines[: found[-1].body[0].lineno - 1]), docstring + QUOTES
+
+
+def docstring_prompt(before: str, body: str) -> str:
+    """Signature and body, and the beginning of a docstring for them."""
+    return f"{_EXAMPLE}{before.strip()}\n{body.rstrip()}\n{_ASK}"
 
 
 def docstring_problems(problems: Mapping[str, Problem]) -> dict[str, Problem]:
     """For each problem that can be used: complete signature and body by a docstring. These are drawn, not run."""
     found = {}
     for name, problem in problems.items():
-        if (parts := without_docstring(problem)) is not None:
-            code = f"{parts[0].strip()}\n{parts[1].rstrip()}\n"
-            found[name] = Problem(name, _EXAMPLE + code + _ASK, problem.entry, stops=(QUOTES,))
+        parts = docstring_parts(problem)
+        if parts is not None and problem.solution is not None:
+            prompt = docstring_prompt(parts[0], problem.solution)
+            found[name] = Problem(name, prompt, problem.entry, stops=(QUOTES,))
     return found
 
 
@@ -76,10 +80,10 @@ def back_problems(
     refused = []
     for row in rows:
         name = row["task_id"]
-        before, body = without_docstring(problems[name]) or ("", "")
+        before, _ = docstring_parts(problems[name]) or ("", "")
         text = row["completion"].strip().replace("\\", "\\\\")
         task = f"generated/{name}/{row['sample_id']}"
-        if not text or is_copy(text, body):
+        if not text or is_copy(text, problems[name].solution or ""):
             refused.append(task)
             continue
         lines = "\n".join(f"    {line.strip()}".rstrip() for line in text.splitlines())

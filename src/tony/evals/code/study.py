@@ -1,6 +1,6 @@
 """The studies of `tony eval MODEL code --study NAME`: what each asks of a model, and where its result goes.
 
-A study that only looks at samples (bleu, findings) takes those of the plain evaluation, drawn if they are not there yet.
+A study that only looks at samples (ranking, bleu, findings) takes those of the plain evaluation, drawn if they are not there yet.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ from typing import Any
 
 from tony.errors import TonyError
 from tony.evals.code import binding, bleu, chains, docstrings, findings, misalignment
+from tony.evals.code.back_translation import with_back_translation
 from tony.evals.code.draw import SAMPLES, Drawing, draw, folder_of
-from tony.evals.code.measure import Measured, Report, costs_of, measure, settings_of, write_result
+from tony.evals.code.measure import Measured, Report, costs_of, measure, settings_of, sizes, write_result
 from tony.evals.code.problems import Problem
-from tony.evals.code.sampler import Sampler
+from tony.evals.code.ranking import rank
+from tony.evals.code.sampler import Sampler, Scorer
 from tony.sandbox import Sandbox
 
 BACK_SAMPLES = 4  # functions written from each docstring
@@ -83,6 +85,31 @@ def _docstrings(asking: Asking) -> Found:
     }, measured
 
 
+def _ranking(asking: Asking) -> Found:
+    """Every rule, back-translation among them where the model can score text; `results` are those of the largest k."""
+    measured = asking.measure(asking.problems, "code")
+    rows: list[dict[str, Any]] = measured.judged()
+    if isinstance(asking.sampler, Scorer):
+        report = asking.report or (lambda *_: None)
+        path = measured.samples.with_name("back_translation.jsonl")
+        rows = with_back_translation(
+            rows,
+            asking.problems,
+            asking.sampler,
+            path,
+            lambda done, total: report("scoring docstrings", done, total),
+        )
+    ranked = rank(rows, sizes(asking.how.n))
+    most = max(row["k"] for row in ranked)
+    results = [
+        {"name": f"one of {most} by {row['rule']}", "metric": "share right"}
+        | {key: row[key] for key in ("value", "low", "high", "n")}
+        for row in ranked
+        if row["k"] == most
+    ]
+    return {"results": results, "ranking": {f"{asking.how.temperatures[0]:g}": ranked}}, measured
+
+
 def _bleu(asking: Asking) -> Found:
     measured = asking.measure(asking.problems, "code")
     return bleu.report(measured.judged(), asking.problems), measured
@@ -94,6 +121,7 @@ def _findings(asking: Asking) -> Found:
 
 
 STUDIES: dict[str, Callable[[Asking], Found]] = {
+    "ranking": _ranking,
     "bleu": _bleu,
     "findings": _findings,
     "chains": _chains,
