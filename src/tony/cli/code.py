@@ -41,6 +41,7 @@ def run(asked: Asked) -> None:
     from tony.cli.show import print_json
     from tony.cli.show_code import print_measured, print_study, read_ks
     from tony.evals.code import STUDIES, Asking, evaluate, run_study
+    from tony.evals.code.plots import plot_result
 
     if asked.study is not None and asked.study not in STUDIES:
         raise TonyError(f"--study {asked.study}: use one of {', '.join(STUDIES)}")
@@ -59,6 +60,8 @@ def run(asked: Asked) -> None:
                 sampler, problems, sorted(set(ks)), how, parent,
                 is_best_of=asked.temperature is not None, allow_missing=asked.allow_missing, report=report,
             )  # fmt: skip
+        if "ranking" in result:
+            plot_result(result, parent / f"{result['suite']}.png")
         for warning in result["warnings"]:
             say(f"warning: {warning}")
     if asked.as_json:

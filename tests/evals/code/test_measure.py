@@ -121,6 +121,7 @@ def test_a_killed_command_goes_on_and_ends_the_same(server, tmp_path):
     first = {
         row.pop("sample_id") + row["task_id"]: row["completion"] for row in map(json.loads, found[0].open())
     }
+    assert (found[0].parents[1] / "code.png").read_bytes().startswith(b"\x89PNG")
     alone = run(*command, "--out", "other", cwd=tmp_path)
     assert alone.returncode == 0, alone.stderr
     (other,) = Path(tmp_path / "other").rglob("samples.jsonl")
