@@ -7,9 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tony.engine.exchange.folder import load_language_model
+from tony.engine.exchange.tokenizers import token_name
 from tony.engine.score import Scorer
 from tony.engine.text import Completion, TextEngine
 from tony.evals.code.sampler import Drawn
+from tony.runs import Run
+from tony.tokens.vocabulary import Vocabulary
 
 
 class EngineSampler:
@@ -29,6 +32,7 @@ class EngineSampler:
         source = load_language_model(path)
         self.name = source.name
         self.identity = _hash(path)
+        self._before, self._ends = _marks_of(path)
         self._engine = TextEngine.of(source)
         self._scorer = Scorer(source.model)
 
@@ -43,12 +47,21 @@ class EngineSampler:
         seed: Sequence[int],
     ) -> list[list[Drawn]]:
         found = self._engine.complete(
-            prompts, n=n, max_tokens=max_tokens, temperature=temperature, top_p=top_p, stop=stop, seed=seed
+            [self._before + prompt for prompt in prompts],
+            n=n,
+            max_tokens=max_tokens,
+            temperature=temperature,
+            top_p=top_p,
+            stop=[*stop, *self._ends],
+            seed=seed,
         )
         return [[_drawn(one) for one in group] for group in found]
 
     def log_probs(self, pairs: Sequence[tuple[str, str]]) -> list[float | None]:
-        ids = [(self._engine.encode(context), self._engine.encode(text)) for context, text in pairs]
+        ids = [
+            (self._engine.encode(self._before + context), self._engine.encode(text))
+            for context, text in pairs
+        ]
         room = self._scorer.model.config.context
         fits = [
             i
@@ -59,6 +72,16 @@ class EngineSampler:
         for i, score in zip(fits, self._scorer.score([ids[i] for i in fits]), strict=True):
             found[i] = score.total
         return found
+
+
+def _marks_of(path: Path) -> tuple[str, tuple[str, ...]]:
+    """What stands before a text in the training data of a run, and what ends it; an imported model has no such marks."""
+    if not (path / "recipe.toml").is_file():
+        return "", ()
+    vocabulary = Vocabulary.load(Run(path).vocabulary)
+    marks = vocabulary.control("start"), vocabulary.begin("text"), vocabulary.end("text")
+    start, begin, end = (token_name(vocabulary, index) for index in marks)
+    return start + begin, (end,)
 
 
 def _hash(path: Path) -> str:
