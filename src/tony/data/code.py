@@ -43,6 +43,7 @@ class Code:
         left_out: Counter[str] = Counter()
         licences: dict[str, str] = {}
         wanted, refused = self._wanted()
+        budget = self.recipe.most_characters or float("inf")
         known: dict[str, int] = {}
         near, benchmark = (NearCopies(), human_eval(known)) if self.recipe.clean else (None, None)
         for file in wanted:
@@ -57,6 +58,8 @@ class Code:
                         reason = "in HumanEval"
                     elif near.add(words):
                         reason = "near copy"
+                if reason is None and size.total() >= budget:
+                    break
                 if reason is None:
                     is_held_out = int(digest[:8], 16) < self.recipe.held_out * 2**32
                     found["heldout" if is_held_out else "train"][digest] = text
@@ -81,11 +84,14 @@ class Code:
         return {split: [texts[key] for key in sorted(texts)] for split, texts in found.items()}
 
     def _wanted(self) -> tuple[list[SourceFile], dict[str, str]]:
-        files = list(standard_library())
-        if not self.recipe.packages:
-            return files, {}
-        more, refused = installed_packages()
-        return files + more, refused
+        """The files in the order in which they are read: any order serves, but a part of all is to be a fair sample."""
+        files, refused = list(standard_library()), {}
+        if self.recipe.packages:
+            more, refused = installed_packages()
+            files += more
+        if self.recipe.most_characters:
+            files.sort(key=lambda file: hashlib.sha256(f"{file.origin}/{file.path.name}".encode()).digest())
+        return files, refused
 
     def _read(self, file: SourceFile) -> tuple[str, str | None]:
         """The text of a file, or why it is left out."""

@@ -68,6 +68,9 @@ class CodeData(_Section):
         False, description="the installed packages as well, those with permissive licences"
     )
     clean: bool = Field(False, description="leave out generated files, near copies and HumanEval")
+    most_characters: int = Field(
+        0, ge=0, description="take so much of it, files chosen by their hash; 0 = all of it"
+    )
     held_out: float = Field(0.05, gt=0, lt=0.5, description="share of the files that is never trained on")
 
 
