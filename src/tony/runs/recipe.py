@@ -67,9 +67,16 @@ class PicturesData(_Section):
 
 
 class CodeData(_Section):
-    """The standard library of the Python that runs, as text."""
+    """The standard library of the Python that runs, as text, and installed packages (see data/code.py)."""
 
     kind: Literal["code"] = "code"
+    packages: bool = Field(
+        False, description="the installed packages as well, those with permissive licences"
+    )
+    clean: bool = Field(False, description="leave out generated files, near copies and HumanEval")
+    most_characters: int = Field(
+        0, ge=0, description="take so much of it, files chosen by their hash; 0 = all of it"
+    )
     held_out: float = Field(0.05, gt=0, lt=0.5, description="share of the files that is never trained on")
 
 
@@ -95,6 +102,12 @@ class SoundCodecRecipe(_Section):
 
 class VocabularyRecipe(_Section):
     text: int = Field(384, ge=256, description="size of the byte-level BPE, bytes included")
+    whitespace_runs: int = Field(
+        0,
+        ge=0,
+        le=256,
+        description="a token of its own for every run of 2 to so many spaces, on top of `text`",
+    )
     image: ImageCodecRecipe | None = ImageCodecRecipe()
     sound: SoundCodecRecipe | None = SoundCodecRecipe()
     video_seconds: float = Field(25.6, gt=0, description="longest clip that time marks reach")

@@ -13,7 +13,7 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-from tony.sandbox.channel import read_frame, write_frame
+from tony.sandbox.channel import Channel
 from tony.sandbox.conclude import OUT_OF_MEMORY
 from tony.sandbox.values import BadValue, decode, encode
 
@@ -25,10 +25,10 @@ def run(task: dict[str, Any], channel: int, stdin: int | None = None) -> None:
     if task["profile"] == "stdio":
         _run_as_script(task["source"], stdin, channel)
     else:
-        _serve_function(task["source"], task["entry"], channel)
+        _serve_function(task["source"], task["entry"], Channel(channel))
 
 
-def _serve_function(source: str, entry: str, channel: int) -> None:
+def _serve_function(source: str, entry: str, channel: Channel) -> None:
     """Load the program, then answer calls of its function until told to stop."""
     try:
         function = _find(_execute(source, "candidate"), entry)
@@ -36,13 +36,13 @@ def _serve_function(source: str, entry: str, channel: int) -> None:
     except BaseException as error:
         frame = encode(("raised", b"", *_describe(error)))
     while True:
-        write_frame(channel, frame)
-        request = read_frame(channel)
+        channel.write(frame)
+        request = channel.read()
         if request is None:
             return
         kind, nonce, *call = decode(request)
         if kind == "stop":
-            write_frame(channel, encode(("value", nonce, None)))
+            channel.write(encode(("value", nonce, None)))
             return
         try:
             positional, named = call

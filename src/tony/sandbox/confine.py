@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import os
 import resource
-import signal
 from collections.abc import Callable
 
 from tony.sandbox import kernel, landlock, library, namespaces
-from tony.sandbox.limits import apply_limits
+from tony.sandbox.limits import apply_limits, lasting_limits, own_limits
 from tony.sandbox.seccomp import Filter
 
 SERVER_FILES = 64  # descriptors that a server may hold; `closerange` up to there closes all
@@ -46,15 +45,17 @@ class Confinement:
         self._try("capabilities", kernel.drop_capabilities)
         for ruleset in rules:
             self._try("landlock", ruleset.restrict)
+        if "limits" not in self._without:
+            apply_limits(lasting_limits())
         self._try("seccomp", self._assemble)
         kernel.prctl("dumpable", kernel.PR_SET_DUMPABLE, 0)
 
     def confine_child(self, cpu_s: float, memory_bytes: int, keep: tuple[int, ...]) -> None:
         """Confine this process, just forked from a server, for good; of its descriptors only `keep` stay open."""
-        kernel.prctl("parent-death signal", kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
+        kernel.die_with_parent()
         self._close_all_but(keep)
         if "limits" not in self._without:
-            apply_limits(cpu_s, memory_bytes)
+            apply_limits(own_limits(cpu_s, memory_bytes))
         if self._filter is not None:
             self._filter.install()
 

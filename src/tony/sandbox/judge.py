@@ -9,11 +9,10 @@ something behind spoils nothing for the next.
 from __future__ import annotations
 
 import builtins
-import json
 import os
 from typing import Any
 
-from tony.sandbox.channel import read_frame, write_frame
+from tony.sandbox.channel import Channel
 from tony.sandbox.compare import outputs_match
 from tony.sandbox.conclude import ANSWERED, SILENT
 from tony.sandbox.values import BadValue, Unsendable, decode, encode
@@ -30,7 +29,7 @@ class _Over(BaseException):
 class _Conversation:
     """The judge's side of the channel: calls, their answers, and the first thing that went wrong with them."""
 
-    def __init__(self, channel: int, report: int):
+    def __init__(self, channel: Channel, report: int):
         self._channel = channel
         self._report = report
         self._is_loaded = False
@@ -73,7 +72,7 @@ class _Conversation:
 
     def _answer(self, nonce: bytes, request: bytes) -> object:
         try:
-            write_frame(self._channel, request)
+            self._channel.write(request)
         except OSError:
             self._stop(Ending.PROTOCOL, SILENT)
         kind, *rest = self._receive()
@@ -93,7 +92,7 @@ class _Conversation:
     def _receive(self) -> tuple:
         """The next message; its shape has been checked."""
         try:
-            frame = read_frame(self._channel)
+            frame = self._channel.read()
             if frame is None:
                 self._stop(Ending.PROTOCOL, SILENT)
             if not self.has_heard:  # said before the bytes are looked at: they may kill this process
@@ -141,17 +140,16 @@ _SHAPES = {
 
 
 def run(task: dict[str, Any], channel: int, report: int) -> None:
-    """Judge the program at the other end of `channel`; the verdict goes to `report` as one line of JSON."""
+    """Judge the program at the other end of `channel`; the verdict goes to `report` as one line: ending, calls, detail."""
     judge = _judge_script if task["profile"] == "stdio" else _judge_function
     ending, detail, calls = judge(task, channel, report)
     shown = "".join(c if c.isprintable() else "?" for c in detail[:_DETAIL])  # no escape codes for a terminal
-    line = json.dumps({"ending": ending, "detail": shown, "calls": calls})
-    os.write(report, line.encode("ascii") + b"\n")
+    os.write(report, f"{ending}\t{calls}\t{shown}\n".encode())
 
 
 def _judge_function(task: dict[str, Any], channel: int, report: int) -> tuple[Ending, str, int]:
     """Run the problem's tests against the stand-in."""
-    talk = _Conversation(channel, report)
+    talk = _Conversation(Channel(channel), report)
     try:
         names = _names_of_prompt(task["prompt"])
         names[task["entry"]] = talk.call

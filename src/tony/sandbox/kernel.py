@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_SECCOMP = 1, 4, 22
 PR_CAPBSET_DROP, PR_SET_SECUREBITS, PR_SET_NO_NEW_PRIVS = 24, 28, 38
@@ -39,6 +40,11 @@ def syscall(what: str, number: int, *arguments: object) -> int:
 def prctl(what: str, option: int, *arguments: int) -> int:
     words = [ctypes.c_ulong(word) for word in (*arguments, 0, 0, 0, 0)[:4]]
     return check(_libc.prctl(ctypes.c_int(option), *words), what)
+
+
+def die_with_parent() -> None:
+    """The kernel kills this process when its parent ends."""
+    check(_libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL.value, 0, 0, 0), "parent-death signal")
 
 
 def unshare(what: str, flags: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import resource
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -33,23 +34,41 @@ class Limits:
         return asdict(self)
 
 
-def apply_limits(cpu_s: float, memory_bytes: int) -> None:
-    """Put the limits in force for this process, for good: soft and hard limits are the same.
+def lasting_limits() -> dict[int, int]:
+    """The limits that a fork server can live under itself, so that its children have them from birth.
+
+    No file may grow (`RLIMIT_FSIZE` 0).
+    """
+    return {
+        resource.RLIMIT_STACK: STACK_BYTES,
+        resource.RLIMIT_FSIZE: 0,
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_MEMLOCK: 0,
+        resource.RLIMIT_MSGQUEUE: 0,
+    }
+
+
+def own_limits(cpu_s: float, memory_bytes: int) -> dict[int, int]:
+    """The limits that only a child can have.
 
     `RLIMIT_CPU` counts whole seconds and is only what stops a program; the exact comparison is made when it has ended. It
     lies above the limit, never at it: the kernel ends a process a tick before its reported time reaches the number.
-    No file may grow (`RLIMIT_FSIZE` 0). `RLIMIT_NPROC` is not relied on: it does not hold for root.
+    `RLIMIT_NPROC` is not relied on: it does not hold for root.
     """
-    whole_s = math.floor(cpu_s) + 1
-    for name, most in (
-        (resource.RLIMIT_CPU, whole_s),
-        (resource.RLIMIT_AS, memory_bytes),
-        (resource.RLIMIT_STACK, STACK_BYTES),
-        (resource.RLIMIT_NOFILE, OPEN_FILES),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_MEMLOCK, 0),
-        (resource.RLIMIT_MSGQUEUE, 0),
-        (resource.RLIMIT_NPROC, 0),
-    ):
+    return {
+        resource.RLIMIT_CPU: math.floor(cpu_s) + 1,
+        resource.RLIMIT_AS: memory_bytes,
+        resource.RLIMIT_NOFILE: OPEN_FILES,
+        resource.RLIMIT_NPROC: 0,
+    }
+
+
+def apply_limits(limits: Mapping[int, int]) -> None:
+    """Put limits in force for this process and its children, for good: soft and hard limits are the same."""
+    for name, most in limits.items():
         resource.setrlimit(name, (most, most))
+
+
+def limits_hold(limits: Mapping[int, int]) -> bool:
+    """Whether this process is under these limits or lower ones and cannot raise them."""
+    return all(0 <= max(resource.getrlimit(name)) <= most for name, most in limits.items())

@@ -7,7 +7,6 @@ With them a program sees no process but its own tree, no network device, and of 
 from __future__ import annotations
 
 import os
-import signal
 
 from tony.sandbox import kernel
 from tony.sandbox.library import DEVICES, PACKAGES, open_all, standard_library
@@ -48,7 +47,7 @@ def continue_as_first_process() -> None:
     """Fork into the new process tree. The parent stays outside only to hand on how the child ends."""
     child = os.fork()
     if child == 0:
-        kernel.prctl("parent-death signal", kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
+        kernel.die_with_parent()
         return
     os.closerange(0, 64)
     _, status = os.waitpid(child, 0)

@@ -61,8 +61,8 @@ class Sandbox:
         self.allow_missing = allow_missing
         self._workers: list[Worker] = []
         try:
-            for _ in range(workers or len(os.sched_getaffinity(0))):
-                self._workers.append(Worker(self.limits, self.factor, allow_missing, without))
+            for core in _cores(workers):
+                self._workers.append(Worker(self.limits, self.factor, allow_missing, without, core))
         except BaseException:
             self.close()
             raise
@@ -134,6 +134,13 @@ class Sandbox:
             "workers": len(self._workers),
             "python": platform.python_version(),
         }
+
+
+def _cores(workers: int | None) -> list[int]:
+    """A core for each worker, those that this process may use in turn, begun anywhere: other sandboxes may be running."""
+    cores = sorted(os.sched_getaffinity(0))
+    first = os.getpid() % len(cores)
+    return [cores[(first + i) % len(cores)] for i in range(workers or len(cores))]
 
 
 def _unless_error(item: tuple[Key, Verdict | BaseException]) -> tuple[Key, Verdict]:

@@ -8,14 +8,13 @@ from __future__ import annotations
 import errno
 import json
 import os
-import resource
 import signal
 import socket
 from collections.abc import Callable
 
 from tony.sandbox import kernel
 from tony.sandbox.confine import Confinement
-from tony.sandbox.limits import OPEN_FILES
+from tony.sandbox.limits import lasting_limits, limits_hold, own_limits
 
 _CPU_S, _MEMORY = 5.0, 512 << 20
 
@@ -38,7 +37,7 @@ def _tried(confinement: Confinement) -> dict[str, str]:
         try:
             found = {layer: reason for layer, test in _TESTS.items() if (reason := test())}
             confinement.confine_child(_CPU_S, _MEMORY, (writing,))
-            if resource.getrlimit(resource.RLIMIT_AS)[1] != _MEMORY or _open_files() > OPEN_FILES:
+            if not limits_hold(lasting_limits() | own_limits(_CPU_S, _MEMORY)):
                 found["limits"] = "a limit is not in force"
             os.write(writing, json.dumps(found).encode("ascii"))
         finally:
@@ -48,10 +47,6 @@ def _tried(confinement: Confinement) -> dict[str, str]:
         answer = file.read()
     os.waitpid(child, 0)
     return json.loads(answer) if answer else dict.fromkeys(_TESTS, "the test of this layer did not end")
-
-
-def _open_files() -> int:
-    return resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 
 
 def _landlock() -> str:

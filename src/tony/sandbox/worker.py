@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import marshal
 import os
 import select
 import signal
@@ -25,7 +26,7 @@ from typing import Any
 
 from tony.errors import TonyError
 from tony.sandbox.calibration import python_executable
-from tony.sandbox.conclude import ANSWERED, Heard, conclude
+from tony.sandbox.conclude import ANSWERED, ENDED, Heard, conclude
 from tony.sandbox.layers import Report
 from tony.sandbox.limits import Limits
 from tony.sandbox.profiles import Program, Round, seed_of
@@ -54,9 +55,9 @@ class ServerLost(Exception):
 class _Server:
     """The evaluator's hold on one fork server."""
 
-    def __init__(self, role: str, permissive: bool, without: tuple[str, ...]):
+    def __init__(self, role: str, permissive: bool, without: tuple[str, ...], core: int | None):
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        settings = json.dumps({"permissive": permissive, "without": without})
+        settings = json.dumps({"permissive": permissive, "without": without, "core": core})
         number = theirs.fileno()
         self._control = ours
         self._process = subprocess.Popen(
@@ -66,7 +67,7 @@ class _Server:
         )  # fmt: skip
         theirs.close()
         try:
-            self.report = Report(**self._receive(_START_S))
+            self.report = Report(**json.loads(self._receive(_START_S)))
         except ServerLost:
             self.close()
             raise TonyError(
@@ -76,19 +77,20 @@ class _Server:
 
     def order(self, order: dict[str, Any], descriptors: list[int]) -> None:
         try:
-            socket.send_fds(self._control, [json.dumps(order).encode()], descriptors)
+            socket.send_fds(self._control, [marshal.dumps(order)], descriptors)
         except OSError:
             raise ServerLost from None
 
     def end(self, grace_s: float = 0.0) -> dict[str, Any]:
         """Have the child killed and reaped; how it ended."""
         try:
-            self._control.send(json.dumps({"grace_s": grace_s}).encode())
+            self._control.send(marshal.dumps({"grace_s": grace_s}))
         except OSError:
             raise ServerLost from None
-        return self._receive(_ANSWER_S + grace_s)
+        status, is_late, cpu_s, memory_bytes = ENDED.unpack(self._receive(_ANSWER_S + grace_s))
+        return {"status": status, "is_late": is_late, "cpu_s": cpu_s, "memory_bytes": memory_bytes}
 
-    def _receive(self, patience_s: float) -> dict[str, Any]:
+    def _receive(self, patience_s: float) -> bytes:
         self._control.settimeout(patience_s)
         try:
             packet = self._control.recv(_PACKET)
@@ -96,7 +98,7 @@ class _Server:
             raise ServerLost from None
         if not packet:
             raise ServerLost
-        return json.loads(packet)
+        return packet
 
     def close(self) -> None:
         """Hang up, which ends the server and its child; kill it if it stays."""
@@ -117,25 +119,32 @@ class Worker:
         factor: this machine's calibration.
         permissive: go on where a required layer is missing.
         without: layers to leave out, for tests.
+        core: the processor core that all its processes stay on. Candidate and judge speak by turns, so a second core
+            would only add the cost of waking it: on one core a third more programs are run.
 
     Raises:
         TonyError: a required layer is missing, or the interpreter does not start.
     """
 
     def __init__(
-        self, limits: Limits, factor: float, permissive: bool = False, without: tuple[str, ...] = ()
+        self,
+        limits: Limits,
+        factor: float,
+        permissive: bool = False,
+        without: tuple[str, ...] = (),
+        core: int | None = None,
     ):
         self.limits = limits
         self._cpu_s = limits.cpu_s * factor
-        self._options = (permissive, without)
+        self._options = (permissive, without, core)
         self._servers: list[_Server] = []
         self._start()
 
     def _start(self) -> None:
-        permissive, without = self._options
+        permissive = self._options[0]
         try:
             for role in ("candidate", "judge"):
-                self._servers.append(_Server(role, permissive, without))
+                self._servers.append(_Server(role, *self._options))
                 if not permissive:
                     self._servers[-1].report.refuse_if_incomplete()
         except BaseException:
@@ -222,7 +231,7 @@ class _Handed(contextlib.ExitStack):
 
     def file(self, content: bytes | dict[str, Any]) -> int:
         """A file in memory that holds `content` and that nobody can change."""
-        data = content if isinstance(content, bytes) else json.dumps(content).encode("ascii")
+        data = content if isinstance(content, bytes) else marshal.dumps(content)
         descriptor = self.keep(os.memfd_create("task", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING))
         rest = memoryview(data)
         while rest:
@@ -245,4 +254,6 @@ def _listen(descriptor: int, deadline: float) -> Heard:
         if not part:
             return Heard(has_answered=got.startswith(ANSWERED))
         got += part
-    return Heard(has_answered=got.startswith(ANSWERED), verdict=json.loads(got.lstrip(ANSWERED)))
+    ending, calls, detail = got.lstrip(ANSWERED).decode("utf-8").rstrip("\n").split("\t", 2)
+    verdict = {"ending": ending, "calls": int(calls), "detail": detail}
+    return Heard(has_answered=got.startswith(ANSWERED), verdict=verdict)

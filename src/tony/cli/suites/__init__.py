@@ -1,0 +1,1 @@
+"""What `tony eval` does, one file a suite."""

@@ -1,0 +1,110 @@
+"""What `tony eval MODEL fewshot` and `tony eval MODEL contamination` do: ask, and search the training text for what was asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tony.errors import TonyError
+
+if TYPE_CHECKING:
+    from tony.evals.fewshot import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """The options of the command line, as they were written."""
+
+    model: str
+    tasks: str
+    shots: str
+    items: str
+    seed: int
+    draw: str
+    deterministic: bool
+    precision: str
+    out: Path | None
+    as_json: bool
+
+
+def run(asked: Asked) -> None:
+    """Ask every task at every K; a task that cannot be asked is a line on standard error and makes the exit status 2."""
+    import sys
+
+    import typer
+
+    from tony.cli.models import evals_of, find_model
+    from tony.cli.progress import reporting
+    from tony.cli.show import print_json
+    from tony.cli.show_fewshot import print_fewshot
+    from tony.engine import Omni
+    from tony.engine.exchange.folder import load_language_model
+    from tony.evals.fewshot import evaluate_fewshot, find_tasks
+    from tony.evals.fewshot.tasks.media import media_tasks
+    from tony.model.machine import prepare_threads
+
+    settings, names = settings_of(asked), asked.tasks.split(",")
+    path = find_model(asked.model)
+    prepare_threads()
+    if names == ["media"]:
+        source = Omni.load(path)
+        tasks, errors = media_tasks(source), []
+    elif "media" in names:
+        raise TonyError(
+            "--tasks media asks with pictures and sounds: give the other tasks a command of their own"
+        )
+    else:
+        tasks, errors = find_tasks(names)
+        if not tasks:
+            raise TonyError("; ".join(errors))
+        source = load_language_model(path)
+    with reporting() as (report, _):
+        result = evaluate_fewshot(
+            source, tasks, settings, asked.out or evals_of(path), errors,
+            lambda done, total, _: report("asking", done, total),
+        )  # fmt: skip
+    if asked.as_json:
+        print_json(result)
+    else:
+        print_fewshot(result)
+    for line in result["errors"]:
+        print(f"tony: {line}", file=sys.stderr)
+    if result["errors"]:
+        raise typer.Exit(2)
+
+
+def settings_of(asked: Asked) -> Settings:
+    from tony.cli.numbers import read_numbers
+    from tony.evals.fewshot import Settings
+
+    items = None if asked.items == "all" else read_numbers("items", asked.items, int, 1, "200, or all")
+    if items is not None and len(items) > 1:
+        raise TonyError(f"--items {asked.items}: one number is expected, or all")
+    return Settings(
+        shots=tuple(read_numbers("shots", asked.shots, int, 0, "0,1,10")),
+        items=items[0] if items else None,
+        seed=asked.seed,
+        draw=asked.draw,
+        deterministic=asked.deterministic,
+        precision=asked.precision,
+    )
+
+
+def search(model: str, out: Path | None, training: list[Path], synthetic: bool, as_json: bool) -> None:
+    """Which questions of the last fewshot evaluation occur in the training text."""
+    import os
+
+    from tony.cli.models import evals_of, find_model
+    from tony.cli.show import print_json
+    from tony.cli.show_fewshot import print_contamination
+    from tony.evals.contamination import contamination
+
+    if not training:
+        raise TonyError("nothing to search: give --training FOLDER, a run or text files")
+    folder = out or evals_of(find_model(model))
+    rows = contamination(folder / "fewshot.jsonl", training, synthetic, os.cpu_count() or 1)
+    if as_json:
+        print_json({"rows": [row.to_dict() for row in rows]})
+    else:
+        print_contamination(rows)
