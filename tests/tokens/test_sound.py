@@ -42,7 +42,7 @@ def _noise(samples: int, seed: int = 0) -> np.ndarray:
 def test_follows_the_codec_contract(codec):
     assert isinstance(codec, Codec)
     assert SoundCodec(SoundNetwork(SoundConfig())).size == 4096
-    assert SoundNetwork(SoundConfig.small()).fsq.size == 1024 and codec.size == 1000
+    assert SoundConfig.small().levels == (8, 5, 5, 5) and codec.size == 1000
 
 
 @given(

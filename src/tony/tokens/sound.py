@@ -65,7 +65,7 @@ class SoundConfig:
     @classmethod
     def small(cls) -> SoundConfig:
         """About 1,000 codes, for a small world of words such as the digits."""
-        return cls(levels=(2,) * 10)
+        return cls(levels=(8, 5, 5, 5))
 
     @property
     def hash(self) -> str:

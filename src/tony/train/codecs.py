@@ -230,9 +230,9 @@ def _descend(
     )
 
     def part_of_step(part: Tensor) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
-        terms = loss(part)
-        gradients = torch.autograd.grad(sum(terms.values()) / training.workers, weights)
-        return gradients, {name: value.detach() for name, value in terms.items()}
+        terms, share = loss(part), len(part) / training.batch
+        gradients = torch.autograd.grad(share * sum(terms.values()), weights)
+        return gradients, {name: share * value.detach() for name, value in terms.items()}
 
     with _threads(training.workers) as pool:
         for step in range(steps):
@@ -246,7 +246,7 @@ def _descend(
             torch._foreach_lerp_(averaged, [w.detach() for w in weights], 1 - decay)
             if progress:
                 terms = {name: float(sum(part[1][name] for part in parts)) for name in parts[0][1]}
-                progress(step + 1, steps, {name: value / len(parts) for name, value in terms.items()})
+                progress(step + 1, steps, terms)
     with torch.no_grad():
         for weight, mean in zip(weights, averaged, strict=True):
             weight.copy_(mean)
