@@ -10,6 +10,7 @@ from tony.errors import TonyError
 from tony.tokens.fsq import FSQ
 
 LEVELS = [(8, 8, 8, 8), (8, 5, 5, 5), (16, 16, 16), (7, 5, 5, 5, 5), (3,), (4, 3)]
+BINARY = (2,) * 12
 
 
 @pytest.mark.parametrize("levels", LEVELS)
@@ -21,7 +22,15 @@ def test_equals_the_peer_package(levels):
     assert torch.equal(ours.to_indices(ours(z)), indices.long())
 
 
-@pytest.mark.parametrize("levels", LEVELS)
+def test_two_levels_equal_the_symmetric_form_of_the_peer_package():
+    z = torch.randn(64, 10, 12, generator=torch.Generator().manual_seed(1)) * 2
+    codes, indices = PeerFSQ(list(BINARY), preserve_symmetry=True)(z)
+    ours = FSQ(BINARY)
+    torch.testing.assert_close(ours(z), codes)
+    assert torch.equal(ours.to_indices(ours(z)), indices.long()) and ours.size == 4096
+
+
+@pytest.mark.parametrize("levels", [*LEVELS, BINARY, (2, 5, 8)])
 def test_every_index_comes_back(levels):
     fsq = FSQ(levels)
     every = torch.arange(fsq.size)
@@ -31,10 +40,10 @@ def test_every_index_comes_back(levels):
     assert len(codes.unique(dim=0)) == fsq.size and codes.abs().max() <= 1
     # Every code is reached from the unbounded side, and rounding it again changes nothing. The outermost level of a
     # dimension lies where tanh is nearly flat, so the inverse is taken half a step inwards.
-    half = torch.tensor([n // 2 for n in levels])
+    half = torch.tensor([n // 2 if n > 2 else 0.5 for n in levels])
     inner = codes * half - 0.3 * torch.sign(codes)
     scale = (torch.tensor(levels) - 1) * 1.001 / 2
-    offset = torch.tensor([0.5 if n % 2 == 0 else 0.0 for n in levels])
+    offset = torch.tensor([0.5 if n % 2 == 0 and n > 2 else 0.0 for n in levels])
     z = torch.atanh((inner + offset) / scale) - torch.atanh(offset / scale)
     assert torch.equal(fsq.to_indices(fsq(z)), every)
 
@@ -57,7 +66,7 @@ def test_extreme_input_stays_in_range():
     assert torch.equal(fsq(torch.zeros(1, 4)), torch.zeros(1, 4))
 
 
-@pytest.mark.parametrize("levels", [(), (2, 8), (8.0, 8), (2**20, 2**20)])
+@pytest.mark.parametrize("levels", [(), (1, 8), (8.0, 8), (2**20, 2**20)])
 def test_bad_levels_are_refused(levels):
     with pytest.raises(TonyError, match="levels"):
         FSQ(levels)

@@ -14,6 +14,7 @@ F frequencies of a synthesis window, D width, C = len(levels).
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,8 +39,8 @@ KERNEL = 7  # frames that one block sees: its own and six before
 class SoundConfig:
     """The shape of a sound codec; two codecs of one config and other weights still write different ids."""
 
-    levels: tuple[int, ...] = (8, 8, 8, 8)
-    width: int = 384
+    levels: tuple[int, ...] = (2,) * 12  # the more dimensions for the same codes, the faster it learns
+    width: int = 256
     encoder_blocks: int = 4
     decoder_blocks: int = 5
     expansion: int = 2
@@ -48,7 +49,7 @@ class SoundConfig:
     analysis_windows: int = 2  # K
     pitch_window: int = 1024  # samples; ends where the frame ends; long, as one voice period is up to 16 ms
     pitch_bins: int = 64  # of its lowest frequencies, 15.6 Hz apart: up to 1 kHz
-    synthesis_window: int = 640  # samples
+    synthesis_window: int = 480  # samples
     synthesis_windows: int = 2  # M
 
     def __post_init__(self) -> None:
@@ -64,7 +65,7 @@ class SoundConfig:
     @classmethod
     def small(cls) -> SoundConfig:
         """About 1,000 codes, for a small world of words such as the digits."""
-        return cls(levels=(8, 5, 5, 5), width=256)
+        return cls(levels=(8, 5, 5, 5))
 
     @property
     def hash(self) -> str:
@@ -121,6 +122,10 @@ class SoundNetwork(nn.Module):
         self.decoder = nn.ModuleList(Block(width, config.expansion) for _ in range(config.decoder_blocks))
         self.decoder_norm = nn.LayerNorm(width)
         self.to_spectrum = nn.Linear(width, 2 * outputs)
+        with torch.no_grad():
+            # Windows begin as pulses in their middle. At phase 0 the pulse would be at the edges, where a window is zero.
+            phases = self.to_spectrum.bias.view(config.synthesis_windows, 2, self.frequencies)[:, 1]
+            phases += math.pi * (torch.arange(self.frequencies) % 2)
         # Training sets these two from its data; they make the encoder's input zero-mean and of unit variance.
         self.register_buffer("feature_mean", torch.zeros(features))
         self.register_buffer("feature_scale", torch.ones(features))
