@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tony.engine.exchange.huggingface import to_huggingface
-from tony.engine.score import Scorer
+from tony.engine.score import Scorer, split_ids
 from tony.errors import TonyError
 
 SIZE = 97
@@ -127,3 +127,25 @@ def test_what_has_no_likelihood_is_refused(model):
         with pytest.raises(TonyError, match=words):
             scorer.score([([1], [2]), pair])
     assert scorer.score([]) == []
+
+
+def test_texts_are_divided_as_they_are_when_written_together():
+    table = {"ab": 1, "a": 2, "b": 3, " c": 4, " ": 5, "c": 6}
+
+    def encode(text):
+        """The longest known piece first."""
+        out = []
+        while text:
+            piece = max((p for p in table if text.startswith(p)), key=len)
+            out.append(table[piece])
+            text = text[len(piece) :]
+        return out
+
+    assert split_ids(encode, "b", " c", None) == ([3], [4])
+    assert split_ids(encode, "b ", "c", None) == ([3], [4]), "a space goes with what it stands before"
+    assert split_ids(encode, "ba", "b", None) == ([3], [1]), "a token across the border is the continuation's"
+    assert split_ids(encode, "", "b", 9) == ([9], [3])
+    with pytest.raises(TonyError, match="no ids"):
+        split_ids(encode, "b", "", 9)
+    with pytest.raises(TonyError, match="no id that begins"):
+        split_ids(encode, "", "b", None)

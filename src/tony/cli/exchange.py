@@ -71,7 +71,7 @@ def _import(source: str, target: Path) -> tuple[str, int]:
 
 
 def find_model(name: str) -> Path:
-    """The folder or file of a model; one that ships in a package is imported into runs/NAME the first time.
+    """The folder or file of a model, or runs/NAME; one that ships in a package is imported there the first time.
 
     Raises:
         TonyError: there is nothing of that name.
@@ -84,6 +84,8 @@ def find_model(name: str) -> Path:
         if not (folder / "import.json").is_file():
             _import(name, folder)
         return folder
+    if not Path(name).exists() and (Path("runs") / name).is_dir():
+        return Path("runs") / name
     if not Path(name).exists():
         raise TonyError(
             f"{name}: no such model. Give a run folder, an imported model, or {', '.join(PACKAGES)}"

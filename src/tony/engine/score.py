@@ -11,7 +11,7 @@ Legend: P ids of the path, T new ids, K key/value heads, E head_dim, V vocabular
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -42,6 +42,28 @@ class Score:
         return math.fsum(self.logprobs)
 
 
+def split_ids(
+    encode: Callable[[str], list[int]], context: str, continuation: str, bos: int | None
+) -> tuple[list[int], list[int]]:
+    """The ids of a context and of what continues it, as they are when written together.
+
+    Spaces at the end of the context go to the continuation, and where a token spans the border it is counted to the
+    continuation whole. An empty context is `bos`.
+
+    Raises:
+        TonyError: the continuation has no ids, or the context is empty and there is no `bos`.
+    """
+    kept = context.rstrip(" ")
+    continuation = context[len(kept) :] + continuation
+    whole, before = encode(kept + continuation), encode(kept)
+    border = _common(whole, before)
+    if border == len(whole):
+        raise TonyError(f"the continuation {continuation!r} after ...{kept[-20:]!r} has no ids")
+    if not border and bos is None:
+        raise TonyError("the context is empty, and this model has no id that begins a text")
+    return (whole[:border] or [bos]), whole[border:]
+
+
 @dataclass(eq=False)
 class _Node:
     """One id in the tree of a bundle; `place` is its row in the forward pass, `parent` its parent's, or -1."""
@@ -67,6 +89,10 @@ class Scorer:
         self._path: list[int] = []
         self._states = model.norm.weight.new_zeros(0, model.config.width)  # final states (P, D) of the path
         self._cache = _PathCache(model)
+
+    def forget(self) -> None:
+        """Drop the path: what comes next does not depend on what was scored before, and costs its beginning again."""
+        self._path, self._states = [], self._states[:0]
 
     @torch.inference_mode()
     def score(

@@ -12,6 +12,7 @@ from tokenizers import Tokenizer
 from tony.engine.batcher import Batcher, Event, Job
 from tony.engine.beam import beam_search
 from tony.engine.exchange.folder import LanguageModel
+from tony.engine.packed import Precision, packed
 from tony.engine.sampling import DRAW, Decoding
 from tony.engine.writing import Writing
 from tony.errors import TonyError
@@ -61,6 +62,8 @@ class TextEngine:
         rows: completions written at once.
         deterministic: the same text to the last bit alone or in company, for a price in speed (see Batcher).
         room: ids of the longest prompt with its completion that a deterministic engine takes.
+        precision: of the weights on a CPU: "float32", "bfloat16" or "int8", laid out for small batches (see packed); None
+            takes the model as it is.
     """
 
     def __init__(
@@ -73,11 +76,13 @@ class TextEngine:
         rows: int = 16,
         deterministic: bool = False,
         room: int = 512,
+        precision: Precision | None = None,
     ) -> None:
-        self.model, self.tokenizer, self.bos, self.eos = model, tokenizer, bos, eos
+        self.model = packed(model, precision) if precision else model
+        self.tokenizer, self.bos, self.eos = tokenizer, bos, eos
         self.ends = frozenset() if eos is None else frozenset([eos])
         chunk = 64 if deterministic else 256
-        self.batcher = Batcher(model, rows, chunk, deterministic, room)
+        self.batcher = Batcher(self.model, rows, chunk, deterministic, room)
         self._inbox: dict[int, deque[Event]] = {}  # what came for whom, not yet read
 
     @classmethod

@@ -14,7 +14,6 @@ from tony.evals.code.sampler import Drawn
 from tony.runs import Run
 from tony.tokens.vocabulary import Vocabulary
 
-
 ROWS = 32  # samples written at once: a third more a second than with 16, on two cores
 
 
