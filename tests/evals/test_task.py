@@ -1,4 +1,6 @@
-"""Protects: the intervals that stand beside every share."""
+"""Protects: results and the intervals that stand beside every share and mean."""
+
+import math
 
 import pytest
 
@@ -19,6 +21,14 @@ def test_wilson_interval_equals_published_values(right, n, low, high):
     result = Result.share("x", right, n)
     assert (round(result.low, 4), round(result.high, 4)) == (low, high)
     assert result.value == right / n and result.n == n
+
+
+def test_the_interval_of_a_mean_is_students():
+    result = Result.mean("m", [0.0, 0.5, 1.0, 0.5], "F1")
+    half = 3.182446305284263 * math.sqrt(0.5 / 3 / 4)  # t of 3 degrees of freedom at 97.5%
+    assert (result.value, result.n) == (0.5, 4)
+    assert (result.low, result.high) == pytest.approx((0.5 - half, 0.5 + half))
+    assert math.isnan(Result.mean("m", [1.0], "F1").low)
 
 
 def test_forms():

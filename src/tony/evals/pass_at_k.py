@@ -10,8 +10,7 @@ from math import comb
 import numpy as np
 
 from tony.errors import TonyError
-
-REDRAWS = 2000
+from tony.evals.intervals import bootstrap, wilson
 
 
 def pass_at_k(n: int, c: int, k: int) -> float:
@@ -68,21 +67,10 @@ def rate_over_problems(values: Sequence[float] | np.ndarray, seed: int = 0) -> t
     values = np.asarray(values, float)
     if np.ptp(values) == 0:
         mean = float(values.mean())
-        return mean, *_wilson(mean, len(values))
+        return mean, *wilson(mean, len(values))
     return mean_over_problems(values, seed)
 
 
 def mean_over_problems(values: Sequence[float] | np.ndarray, seed: int = 0) -> tuple[float, float, float]:
-    """The mean of one value a problem, and its 95% percentile-bootstrap interval over problems.
-
-    The same seed redraws the same problems, so intervals of differences of two means are paired.
-    """
-    values = np.asarray(values, float)
-    rows = np.random.default_rng(seed).integers(len(values), size=(REDRAWS, len(values)))
-    low, high = map(float, np.quantile(values[rows].mean(axis=1), (0.025, 0.975)))
-    return float(values.mean()), low, high
-
-
-def _wilson(share: float, n: int, z: float = 1.959964) -> tuple[float, float]:
-    centre, half = share + z * z / (2 * n), z * (share * (1 - share) / n + z * z / (4 * n * n)) ** 0.5
-    return max(0.0, (centre - half) / (1 + z * z / n)), min(1.0, (centre + half) / (1 + z * z / n))
+    """The mean of one value a problem, and its 95% percentile-bootstrap interval over problems."""
+    return float(np.mean(values)), *bootstrap(values, seed)

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from tony.errors import TonyError
+from tony.evals.intervals import student, wilson
 from tony.media import Part
 
 
@@ -32,24 +33,13 @@ class Result:
 
     @classmethod
     def share(cls, name: str, right: int, n: int, metric: str = "accuracy") -> Result:
-        """`right` of `n`, with its Wilson (1927) interval."""
-        from scipy.stats import binomtest
-
-        interval = binomtest(right, n).proportion_ci(0.95, method="wilson")
-        return cls(name, metric, right / n, float(interval.low), float(interval.high), n)
+        """`right` of `n`, with its Wilson interval."""
+        return cls(name, metric, right / n, *wilson(right / n, n), n)
 
     @classmethod
     def mean(cls, name: str, values: Sequence[float], metric: str) -> Result:
-        """The mean of `values` with the interval of Student's t; of one value the interval is not known (NaN)."""
-        from scipy.stats import t
-
-        n = len(values)
-        mean = math.fsum(values) / n
-        if n == 1:
-            return cls(name, metric, mean, math.nan, math.nan, 1)
-        error = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (n - 1) / n)
-        half = float(t.ppf(0.975, n - 1)) * error
-        return cls(name, metric, mean, mean - half, mean + half, n)
+        """The mean of `values` with the interval of Student's t."""
+        return cls(name, metric, math.fsum(values) / len(values), *student(values), len(values))
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

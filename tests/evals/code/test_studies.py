@@ -1,7 +1,6 @@
 """Protects the studies: their problems' own solutions pass, broken ones do not, and known answers give known figures."""
 
 import itertools
-import math
 
 import numpy as np
 import pytest
@@ -237,20 +236,11 @@ def test_back_translation_is_scored_once_a_sample_and_ranks(tmp_path):
 # --- BLEU and findings ------------------------------------------------------------------------------------
 
 
-def test_bleu_is_that_of_another_library_on_python_tokens():
+def test_bleu_is_over_python_tokens():
     pytest.importorskip("sacrebleu")
     a = "    if x < 3:\n        return x  # less\n    return y\n"
-    assert bleu.sentence_bleu(a, a) == pytest.approx(1)
+    assert bleu.program_bleu(a, a) == bleu.program_bleu(a, a.replace("  # less", "")) == pytest.approx(1)
     assert bleu.tokens("x+=1 # n\n") == ["x", "+=", "1", "NEWLINE"]
-    left, right = (
-        "a b c d e",
-        "a b c x y",
-    )  # precisions 3/5, 2/4, 1/3, then smoothed 1/(2*2): no brevity penalty
-    expected = math.exp(sum(map(math.log, (3 / 5, 2 / 4, 1 / 3, 1 / 4))) / 4)
-    from sacrebleu.metrics import BLEU
-
-    metric = BLEU(tokenize="none", effective_order=True, smooth_method="exp")
-    assert metric.sentence_score(left, [right]).score / 100 == pytest.approx(expected)
 
 
 def test_bleu_that_tells_nothing_and_bleu_that_tells_all():

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from tony.evals.code.docstrings import docstring_parts, docstring_prompt
-from tony.evals.code.journal import Journal
 from tony.evals.code.problems import Problem
 from tony.evals.code.sampler import Scorer
+from tony.evals.journal import Journal
 
 TOGETHER = 16  # texts scored between two writes
 NEVER = -1e9  # the score of a sample that, with the docstring, is too long for the model

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tony.errors import TonyError
+from tony.evals.bleu import sentence_bleu
 from tony.evals.code.problems import Problem
 from tony.evals.pass_at_k import mean_over_problems
 
@@ -30,19 +30,9 @@ def tokens(code: str) -> list[str]:
     return found
 
 
-def sentence_bleu(code: str, reference: str) -> float:
-    """BLEU (up to 4-grams, 0 to 1) of one program against one reference, over Python's tokens.
-
-    Raises:
-        TonyError: the package sacrebleu is not installed.
-    """
-    try:
-        from sacrebleu.metrics import BLEU
-    except ImportError:
-        raise TonyError("BLEU needs the package sacrebleu: pip install 'tony-omni[eval]'") from None
-    metric = BLEU(tokenize="none", effective_order=True, smooth_method="exp")
-    joined = [" ".join("\\s".join(t.split()) for t in tokens(text)) for text in (code, reference)]
-    return min(1.0, metric.sentence_score(joined[0], [joined[1]]).score / 100)
+def program_bleu(code: str, reference: str) -> float:
+    """BLEU (0 to 1) of one program against one reference, over Python's tokens."""
+    return sentence_bleu(tokens(code), tokens(reference))
 
 
 def report(rows: Sequence[Mapping[str, Any]], problems: Mapping[str, Problem]) -> dict[str, Any]:
@@ -60,7 +50,7 @@ def report(rows: Sequence[Mapping[str, Any]], problems: Mapping[str, Problem]) -
             continue
         key = row["task_id"], row["completion"]
         if key not in known:
-            known[key] = sentence_bleu(row["completion"], reference)
+            known[key] = program_bleu(row["completion"], reference)
         groups[row["task_id"]][bool(row["passed"])].append(known[key])
     both = [group for group in groups.values() if group[True] and group[False]]
     if not both:

@@ -15,7 +15,7 @@ import numpy as np
 
 from tony.evals.code.problems import Problem
 from tony.evals.code.studies import by_problem, share
-from tony.evals.pass_at_k import REDRAWS
+from tony.evals.intervals import REDRAWS
 
 
 @dataclass(frozen=True)

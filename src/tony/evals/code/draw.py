@@ -21,9 +21,9 @@ from typing import Any
 
 from tony.atomic import write_json
 from tony.errors import TonyError
-from tony.evals.code.journal import whole_rows
 from tony.evals.code.problems import Problem
 from tony.evals.code.sampler import Drawn, Sampler
+from tony.evals.journal import whole_rows
 
 SAMPLES = "samples.jsonl"
 

@@ -14,8 +14,8 @@ from typing import Any
 from tony.atomic import write_json
 from tony.errors import TonyError
 from tony.evals.code.completions import Survey, read_completions, survey
-from tony.evals.code.journal import Journal
 from tony.evals.code.problems import Problem
+from tony.evals.journal import Journal
 from tony.evals.pass_at_k import pass_rate
 from tony.sandbox import Ending, Limits, Sandbox, Verdict
 

@@ -14,8 +14,9 @@ from tony.engine.exchange.folder import LanguageModel
 from tony.engine.score import Scorer, split_ids
 from tony.engine.text import TextEngine
 from tony.errors import TonyError
+from tony.evals.bleu import corpus_bleu
 from tony.evals.fewshot.draw import Draw, shots_of
-from tony.evals.fewshot.metrics import METRICS, bleu
+from tony.evals.fewshot.metrics import METRICS
 from tony.evals.task import NORMALISATIONS, Example, Result, Task
 
 UNIT = 50  # questions computed together: what a kill loses at most
@@ -268,5 +269,5 @@ def summarise(cell: Cell, rows: Sequence[Row]) -> tuple[Result, dict[str, Any]]:
     if task.metric == "f1":
         return Result.mean(cell.name, [row["score"] for row in rows], "F1"), {}
     accepted = [accepted_of(question.example) for question in cell.questions]
-    value, low, high = bleu([row["answer"] for row in rows], accepted)
+    value, low, high = corpus_bleu([row["answer"] for row in rows], accepted)
     return Result(cell.name, "BLEU", value, low, high, len(rows)), {}

@@ -18,10 +18,10 @@ from tony.engine import Omni
 from tony.engine.exchange.folder import LanguageModel
 from tony.engine.packed import PRECISIONS, Precision, packed
 from tony.errors import TonyError
-from tony.evals.code.journal import Journal
 from tony.evals.fewshot.cell import Asker, Cell, Row, make_cell, summarise, values_of
 from tony.evals.fewshot.draw import Draw
 from tony.evals.fewshot.turns import OmniAsker
+from tony.evals.journal import Journal
 from tony.evals.task import Task
 from tony.runs.run import commit_hash
 

@@ -1,6 +1,6 @@
-"""The verdicts of a grading, appended to a JSONL file as they are found, so that a killed grading goes on.
+"""What an evaluation has found so far, appended to a JSONL file, so that a killed one goes on.
 
-The first line says what is graded and how; a file that says anything else belongs to another grading and is begun again.
+The first line says what is measured and how; a file that says anything else belongs to another evaluation and is begun again.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Journal:
     """An append-only JSONL file with a head.
 
     Attributes:
-        rows: what an earlier, interrupted grading of the same head has left.
+        rows: what an earlier, interrupted evaluation of the same head has left.
         replaced: whether a file with another head was there.
     """
 
