@@ -63,7 +63,7 @@ def main() -> None:
         nonlocal peak
         while process.poll() is None:
             peak = max(peak, resident_bytes(process.pid))
-            time.sleep(0.5)
+            time.sleep(3)  # reading it stops the processes for a moment
 
     threading.Thread(target=watch, daemon=True).start()
     try:

@@ -25,6 +25,7 @@ def up(
     from tony.cli.show import print_json, print_omni
     from tony.engine import Omni
     from tony.evals.omni import evaluate_omni
+    from tony.model.machine import give_back_memory
     from tony.train.progress import Terminal
     from tony.train.start import train_run
 
@@ -36,6 +37,7 @@ def up(
         reserved = reserve(host, port)  # before the long work, not after it
     with Terminal() as reporter:
         run, _ = train_run(recipe_for(recipe, overrides or []), runs, reporter)
+        give_back_memory()
         omni = Omni.load(run.path)
         result = run.evaluation("omni")
         if result is None or result["settings"]["examples"] != examples:
