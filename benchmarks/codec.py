@@ -6,8 +6,8 @@ ONE codec of 4,096 codes is trained on two sources, then measured on what it nev
 - synthetic: espeak-ng in English, French, German and Spanish; held-out voices speak held-out sentences;
 - real: Debian's Asterisk prompts (asterisk-core-sounds-XX-g722, CC-BY-SA-3.0, Russian CC-BY-3.0), one professional
   speaker in each of English, Spanish, French, Italian and Russian; held out by the hash of the prompt's name, so that a
-  held-out prompt is held out in all languages; half of the others are trained on. The packages are fetched by name with apt-get and kept in
-  ~/.cache/tony/debian; nothing of them is stored in the repository.
+  held-out prompt is held out in all languages; half of the others are trained on. The packages are fetched by name
+  with apt-get and kept in ~/.cache/tony/debian; nothing of them is stored in the repository.
 
 The peer has the same bit rate (600 bit/s) and the same split: the log-mel spectrum of each 20 ms as one of 4,096 k-means
 centres, or as two residual codes of 64, made sound by Griffin-Lim. The peer's window is centred and Griffin-Lim needs
