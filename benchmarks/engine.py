@@ -11,6 +11,8 @@ longest request (our engine both times, so that only the batching differs).
 `transformers` is called as model(ids, past_key_values=cache) in a bare loop, faster than its generate(); our steps include
 sampling, log-probabilities and the bookkeeping of the batch. Nothing is compiled on either side.
 
+What fewer bits cost is measured too: nats a token of each precision on the first 512 ids of a text (--text).
+
 The last line is one JSON object.
 """
 
@@ -34,6 +36,7 @@ from tony.engine.batcher import Batcher, Job
 from tony.engine.exchange.folder import export_model, load_language_model
 from tony.engine.packed import packed
 from tony.engine.sampling import GREEDY
+from tony.engine.score import Scorer
 
 PROMPT = 64
 Steps = Callable[[int], float]  # rows -> seconds a step
@@ -82,6 +85,14 @@ def best(sides: dict[str, Steps], rows: int, rounds: int) -> dict[str, float]:
     return {name: round(ms, 1) for name, ms in found.items()}
 
 
+def losses(models: dict[str, torch.nn.Module], ids: list[int]) -> dict[str, float]:
+    """Mean nats a token of `ids`."""
+    pair = (ids[:1], ids[1:])
+    return {
+        name: round(-Scorer(model).score([pair])[0].total / len(pair[1]), 4) for name, model in models.items()
+    }
+
+
 def mixed(model: torch.nn.Module, ids: list[int], requests: int = 64, rows: int = 16) -> dict[str, float]:
     """Seconds for requests that write 4 to 64 ids: continuous, and in static batches."""
     lengths = np.random.default_rng(0).integers(4, 65, requests).tolist()
@@ -114,9 +125,10 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("--steps", type=int, default=24)
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--only", default="", help="parts to run: batch1,batch16,mixed")
+    parser.add_argument("--text", type=Path, default=Path(__file__).parents[1] / "docs" / "mup.md")
+    parser.add_argument("--only", default="", help="parts to run: loss,batch1,batch16,mixed")
     args = parser.parse_args()
-    only = set(args.only.split(",")) - {""} or {"batch1", "batch16", "mixed"}
+    only = set(args.only.split(",")) - {""} or {"loss", "batch1", "batch16", "mixed"}
     source = load_language_model(args.model)
     ids = torch.randint(1000, 20_000, (PROMPT,), generator=torch.Generator().manual_seed(0)).tolist()
     result: dict[str, object] = {"model": source.name, "torch": torch.__version__}
@@ -128,6 +140,9 @@ def main() -> None:
         sides["tony float32, weights as they are"] = ours(source.model, ids, args.steps)
         for name in ("float32", "bfloat16"):
             sides[f"transformers {name}"] = transformers(folder, getattr(torch, name), ids, args.steps)
+        if "loss" in only:
+            text = source.encode(args.text.read_text(encoding="utf-8"))[:512]
+            result["nats_a_token"] = show("loss", losses(fast, text))
         if "batch1" in only:
             result["ms_a_step_batch_1"] = show("batch 1", best(sides, 1, args.rounds))
         if "batch16" in only:
@@ -140,7 +155,7 @@ def main() -> None:
 
 def show(title: str, figures: dict[str, float]) -> dict[str, float]:
     for name, value in figures.items():
-        print(f"{title:12} {name:38} {value:9.2f}", flush=True)
+        print(f"{title:12} {name:38} {value:10.3f}", flush=True)
     return figures
 
 

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING
 from tony.errors import TonyError
 
 if TYPE_CHECKING:
+    from tony.engine import Omni
+    from tony.engine.exchange.folder import LanguageModel
     from tony.evals.fewshot import Settings
+    from tony.evals.task import Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,30 +41,16 @@ def run(asked: Asked) -> None:
     from tony.cli.progress import reporting
     from tony.cli.show import print_json
     from tony.cli.show_fewshot import print_fewshot
-    from tony.engine import Omni
-    from tony.engine.exchange.folder import load_language_model
-    from tony.evals.fewshot import evaluate_fewshot, find_tasks
-    from tony.evals.fewshot.tasks.media import media_tasks
+    from tony.evals.fewshot import evaluate_fewshot
     from tony.model.machine import prepare_threads
 
-    settings, names = settings_of(asked), asked.tasks.split(",")
-    path = find_model(asked.model)
+    settings = settings_of(asked)
     prepare_threads()
-    if names == ["media"]:
-        source = Omni.load(path)
-        tasks, errors = media_tasks(source), []
-    elif "media" in names:
-        raise TonyError(
-            "--tasks media asks with pictures and sounds: give the other tasks a command of their own"
-        )
-    else:
-        tasks, errors = find_tasks(names)
-        if not tasks:
-            raise TonyError("; ".join(errors))
-        source = load_language_model(path)
+    source, tasks, errors = chosen(asked)
+    folder = asked.out or evals_of(find_model(asked.model))
     with reporting() as (report, _):
         result = evaluate_fewshot(
-            source, tasks, settings, asked.out or evals_of(path), errors,
+            source, tasks, settings, folder, errors,
             lambda done, total, _: report("asking", done, total),
         )  # fmt: skip
     if asked.as_json:
@@ -72,6 +61,28 @@ def run(asked: Asked) -> None:
         print(f"tony: {line}", file=sys.stderr)
     if result["errors"]:
         raise typer.Exit(2)
+
+
+def chosen(asked: Asked) -> tuple[LanguageModel | Omni, list[Task], list[str]]:
+    """The model, the tasks that it is asked, and a line for each name that brings none."""
+    from tony.cli.models import find_model
+    from tony.engine import Omni
+    from tony.engine.exchange.folder import load_language_model
+    from tony.evals.fewshot import find_tasks
+    from tony.evals.fewshot.tasks.media import media_tasks
+
+    names = asked.tasks.split(",")
+    if names == ["media"]:
+        omni = Omni.load(find_model(asked.model))
+        return omni, media_tasks(omni), []
+    if "media" in names:
+        raise TonyError(
+            "--tasks media asks with pictures and sounds: give the other tasks a command of their own"
+        )
+    tasks, errors = find_tasks(names)
+    if not tasks:
+        raise TonyError("; ".join(errors))
+    return load_language_model(find_model(asked.model)), tasks, errors
 
 
 def settings_of(asked: Asked) -> Settings:
