@@ -34,6 +34,7 @@ class Asked:
     allow_missing: bool
     as_json: bool
     study: str | None
+    precision: str
 
 
 def run(asked: Asked) -> None:
@@ -104,10 +105,12 @@ def sampler_of(asked: Asked) -> tuple[Sampler, Path]:
         return ServerSampler(asked.base_url, asked.model), asked.out or Path("runs") / name / "evals"
     from tony.cli.exchange import find_model
     from tony.evals.code.own import EngineSampler
+    from tony.model.machine import prepare_threads
 
     path = find_model(asked.model)
+    prepare_threads()
     folder = path if path.is_dir() else path.parent
-    return EngineSampler(path), asked.out or folder / "evals"
+    return EngineSampler(path, asked.precision), asked.out or folder / "evals"
 
 
 @contextmanager

@@ -59,7 +59,7 @@ def evaluate(
         bool, typer.Option(help="fewshot: the same bytes after any kill and resume, slower")
     ] = False,
     precision: Annotated[
-        str, typer.Option(help="fewshot: of the weights: float32, bfloat16 or int8")
+        str, typer.Option(help="fewshot, code: of the weights: float32, bfloat16 or int8")
     ] = "float32",
     training: Annotated[
         list[Path] | None,
@@ -94,7 +94,7 @@ def evaluate(
                 model=model, k=k, n=n, temperature=temperature, top_p=top_p, max_tokens=max_tokens, seed=seed,
                 problems=problems, first=first, base_url=base_url, out=out,
                 allow_missing=allow_missing_isolation, as_json=as_json,
-                study=study,
+                study=study, precision=precision,
             )
         )  # fmt: skip
     elif suite == "fewshot":
