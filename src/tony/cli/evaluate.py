@@ -21,6 +21,9 @@ def evaluate(
         typer.Option(help="fewshot, contamination, code: folder of the results; default MODEL/evals"),
     ] = None,
     seed: Annotated[int, typer.Option(help="fewshot, code: of all that is drawn", min=0)] = 0,
+    precision: Annotated[
+        str, typer.Option(help="fewshot, code: of the weights: float32, bfloat16 or int8")
+    ] = "float32",
     as_json: Annotated[
         bool, typer.Option("--json", help="print the result as JSON and nothing else")
     ] = False,
@@ -41,9 +44,6 @@ def evaluate(
     deterministic: Annotated[
         bool, typer.Option(help="fewshot: the same bytes after any kill and resume, slower")
     ] = False,
-    precision: Annotated[
-        str, typer.Option(help="fewshot: of the weights: float32, bfloat16 or int8")
-    ] = "float32",
     training: Annotated[
         list[Path] | None,
         typer.Option(help="contamination: run folders, .txt and .jsonl files to search, or folders of them"),
@@ -103,7 +103,7 @@ def evaluate(
         case "code":
             asked = code.Asked(
                 model=model, problems=problems, first=first, k=k, n=n, temperature=temperature, top_p=top_p,
-                max_tokens=max_tokens, seed=seed, study=study, base_url=base_url, out=out,
+                max_tokens=max_tokens, seed=seed, precision=precision, study=study, base_url=base_url, out=out,
                 allow_missing=allow_missing_isolation, as_json=as_json,
             )  # fmt: skip
             code.run(asked)

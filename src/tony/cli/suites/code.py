@@ -25,6 +25,7 @@ class Asked:
     top_p: float
     max_tokens: int
     seed: int
+    precision: str
     problems: Path | None
     first: int | None
     base_url: str | None
@@ -110,9 +111,11 @@ def sampler_of(asked: Asked) -> tuple[Sampler, Path]:
         return ServerSampler(asked.base_url, asked.model), asked.out or Path("runs") / name / "evals"
     from tony.cli.models import evals_of, find_model
     from tony.evals.code.own import EngineSampler
+    from tony.model.machine import prepare_threads
 
     path = find_model(asked.model)
-    return EngineSampler(path), asked.out or evals_of(path)
+    prepare_threads()
+    return EngineSampler(path, asked.precision), asked.out or evals_of(path)
 
 
 def grade_file(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tony.engine.exchange.folder import load_language_model
 from tony.engine.exchange.tokenizers import token_name
+from tony.engine.packed import Precision, packed
 from tony.engine.score import Scorer
 from tony.engine.text import Completion, TextEngine
 from tony.evals.code.sampler import Drawn
@@ -22,6 +24,7 @@ class EngineSampler:
 
     Args:
         path: what `load_language_model` reads.
+        precision: of the weights, see `packed`; a lower one is faster, and another model.
 
     Raises:
         TonyError: no model is there.
@@ -30,10 +33,11 @@ class EngineSampler:
     parallel = 1  # the engine uses all cores for one call
     together = 4  # places of samples that have ended are given to those of the next prompt
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, precision: Precision = "float32") -> None:
         source = load_language_model(path)
+        source = replace(source, model=packed(source.model, precision))
         self.name = source.name
-        self.identity = _hash(path)
+        self.identity = _hash(path) + ("" if precision == "float32" else f" {precision}")
         self._before, self._ends = _marks_of(path)
         self._engine = TextEngine.of(source, rows=ROWS)
         self._scorer = Scorer(source.model)
