@@ -239,7 +239,7 @@ class Tones:
         n = -(-len(part.samples) * 50 // part.rate)
         return np.arange(n) % 8
 
-    def encode_many(self, parts):
+    def encode_many(self, parts, exact=True):
         return [self.encode(part) for part in parts]
 
 

@@ -6,8 +6,8 @@ mode: a callback receives int16 samples at 22,050 Hz while `espeak_Synth` runs.
 Why the library is loaded anew for each utterance: the synthesizer keeps oscillator phases, flutter position, filter
 memory and two random generators between utterances, and no call of its API clears them (espeak_Cancel,
 espeak_Initialize, espeak_Terminate and espeak_ng_SetRandSeed were tried, alone and together: 352 of 352
-voice-and-word pairs changed with the order of speaking). Unloading clears all of it. The cost, measured on one CPU
-core: 5 ms a word (0.6 ms without reloading). The one lock below makes threads take turns, as espeak-ng is not
+voice-and-word pairs changed with the order of speaking). Unloading clears all of it. What costs time then is that
+espeak-ng opens every file of its data folder to find a voice, so it is given a folder that holds one voice only. The one lock below makes threads take turns, as espeak-ng is not
 re-entrant; separate processes are independent. The C library's `rand`, which breathy voices draw from, is seeded at
 each utterance too.
 """
@@ -15,11 +15,15 @@ each utterance too.
 from __future__ import annotations
 
 import ctypes
+import glob
 import os
+import shutil
 import tempfile
 import threading
 from dataclasses import dataclass
 from functools import cache
+from multiprocessing.util import Finalize
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -87,6 +91,7 @@ _CHARS_UTF8 = 1
 _POS_CHARACTER = 1
 _PARAMETER_RATE, _PARAMETER_PITCH = 1, 3
 _LONGEST_PATH = 140  # characters; espeak-ng cuts its data path at 160, with no error
+_SHARED_DATA = ("phontab", "phonindex", "phondata", "intonations")
 
 _Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
 _lock = threading.Lock()
@@ -190,13 +195,11 @@ def _synthesize(text: str, voice: Voice) -> np.ndarray:
     callback = _Callback(collect)
     message = text.encode() + b"\0"
     with _lock:
-        library = _load()
+        library = _load(_folder_of(os.getpid(), voice.language, voice.variant))
         try:
             library.espeak_SetSynthCallback(callback)
             if library.espeak_SetVoiceByName(f"{voice.language}+{voice.variant}".encode()) != 0:
-                raise TonyError(
-                    f"espeak-ng has no voice for the language {voice.language!r}: use en, fr, de or es"
-                )
+                raise _unknown_language(voice.language)
             library.espeak_SetParameter(_PARAMETER_RATE, voice.rate, 0)
             library.espeak_SetParameter(_PARAMETER_PITCH, voice.pitch, 0)
             status = library.espeak_Synth(
@@ -211,8 +214,8 @@ def _synthesize(text: str, voice: Voice) -> np.ndarray:
     return np.concatenate(chunks) if chunks else np.zeros(0, np.int16)
 
 
-def _load() -> ctypes.CDLL:
-    """A newly loaded and initialised espeak-ng, its random generators seeded."""
+def _load(folder: str) -> ctypes.CDLL:
+    """With its data in `folder`, a newly loaded and initialised espeak-ng, its random generators seeded."""
     import espeakng_loader
 
     library = ctypes.CDLL(espeakng_loader.get_library_path())
@@ -222,9 +225,7 @@ def _load() -> ctypes.CDLL:
         *(ctypes.c_void_p, ctypes.c_void_p),
     ]
     library.espeak_ng_SetRandSeed.argtypes = [ctypes.c_long]
-    rate = library.espeak_Initialize(
-        _AUDIO_OUTPUT_SYNCHRONOUS, 0, _data_path().encode(), _INITIALIZE_DONT_EXIT
-    )
+    rate = library.espeak_Initialize(_AUDIO_OUTPUT_SYNCHRONOUS, 0, folder.encode(), _INITIALIZE_DONT_EXIT)
     if rate != ESPEAK_RATE:
         _unload(library)
         raise TonyError(f"espeak-ng did not start (status {rate}): reinstall espeakng-loader")
@@ -240,20 +241,49 @@ def _unload(library: ctypes.CDLL) -> None:
 
 
 @cache
-def _data_path() -> str:
-    """Where espeak-ng's data lies, through a short link if the path is too long for its fixed buffer."""
+def _data() -> Path:
+    """Where espeak-ng's data lies."""
     import espeakng_loader
 
-    path = str(espeakng_loader.get_data_path())
-    if not os.path.isdir(path):
+    path = Path(espeakng_loader.get_data_path())
+    if not path.is_dir():
         raise TonyError("the data of espeak-ng is missing: reinstall espeakng-loader")
-    if len(os.fsencode(path)) <= _LONGEST_PATH:
-        return path
-    link = os.path.join(tempfile.mkdtemp(prefix="espeak"), "data")
-    os.symlink(path, link)
-    return link
+    return path
+
+
+@cache
+def _folders(pid: int) -> Path:
+    """Where process `pid` keeps its folders of one voice each, until it ends; a forked process has its own."""
+    folder = tempfile.mkdtemp(prefix="espeak")
+    Finalize(
+        None, shutil.rmtree, (folder, True), exitpriority=0
+    )  # unlike atexit's, these run in worker processes too
+    return Path(folder)
+
+
+@cache
+def _folder_of(pid: int, language: str, variant: str) -> str:
+    """A data folder in which espeak-ng finds one voice: links to the files that it needs."""
+    data = _data()
+    spoken = next((data / "lang").rglob(glob.escape(language)), None)
+    if spoken is None or not spoken.is_file():
+        raise _unknown_language(language)
+    folder = _folders(pid) / str(len(os.listdir(_folders(pid))))
+    if len(os.fsencode(folder)) > _LONGEST_PATH:
+        raise TonyError(f"{folder}: too long a path for espeak-ng. Set TMPDIR to a shorter one")
+    files = [data / name for name in _SHARED_DATA]
+    files += [spoken, data / f"{language.split('-')[0]}_dict", data / "voices" / "!v" / variant]
+    for file in files:
+        link = folder / file.relative_to(data)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(file)
+    return str(folder)
+
+
+def _unknown_language(language: str) -> TonyError:
+    return TonyError(f"espeak-ng has no voice for the language {language!r}: use en, fr, de or es")
 
 
 @cache
 def _shipped_variants() -> frozenset[str]:
-    return frozenset(os.listdir(os.path.join(_data_path(), "voices", "!v")))
+    return frozenset(os.listdir(_data() / "voices" / "!v"))

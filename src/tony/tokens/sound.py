@@ -14,9 +14,11 @@ F frequencies of a synthesis window, D width, C = len(levels).
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
@@ -234,6 +236,10 @@ class SoundCodec:
         self.network = network.float().double().eval().requires_grad_(False)
         self.size = network.fsq.size
 
+    @cached_property
+    def _single(self) -> SoundNetwork:
+        return copy.deepcopy(self.network).float()
+
     @property
     def fingerprint(self) -> str:
         """Sixteen hexadecimal digits that differ where the config or any weight differs."""
@@ -247,8 +253,14 @@ class SoundCodec:
         """For each id (n,) one of a sound that differs a little."""
         return neighbours(ids, self.config.levels, rng)
 
-    def encode_many(self, parts: list[Part], batch_seconds: float = 60.0) -> list[np.ndarray]:
-        """The ids of each part, as `encode` gives them one by one; sorted into batches of like lengths for speed."""
+    def encode_many(
+        self, parts: list[Part], batch_seconds: float = 60.0, exact: bool = True
+    ) -> list[np.ndarray]:
+        """The ids of each part, as `encode` gives them one by one; sorted into batches of like lengths for speed.
+
+        Unless `exact`, in float32, which halves the time: a latent on the border of two codes may then fall to the other.
+        """
+        network = self.network if exact else self._single
         clips = [_samples(part) for part in parts]
         order = sorted(range(len(clips)), key=lambda i: len(clips[i]))
         ids: list[np.ndarray] = [np.zeros(0, np.int64)] * len(clips)
@@ -258,12 +270,12 @@ class SoundCodec:
                 break
             count = max(1, int(batch_seconds * self.frames_per_second / longest))
             batch, order = order[-count:], order[:-count]
-            samples = np.zeros((len(batch), longest * HOP))
+            samples = np.zeros((len(batch), longest * HOP), np.float64 if exact else np.float32)
             for row, i in enumerate(batch):
                 samples[row, : len(clips[i])] = clips[i]
             with torch.inference_mode():
-                latents = self.network.latents(self.network.features(torch.from_numpy(samples)))
-                indices = self.network.fsq.to_indices(self.network.fsq(latents)).numpy()
+                latents = network.latents(network.features(torch.from_numpy(samples)))
+                indices = network.fsq.to_indices(network.fsq(latents)).numpy()
             for row, i in enumerate(batch):
                 ids[i] = indices[row, : -(-len(clips[i]) // HOP)].copy()
         return ids

@@ -184,18 +184,18 @@ class Vocabulary:
         raise TonyError(f"this model knows no {part.modality}: it was trained on {known}")
 
     def encode_media(
-        self, documents: Iterable[Document], memo: Mapping[int, np.ndarray]
+        self, documents: Iterable[Document], memo: Mapping[int, np.ndarray], exact: bool = True
     ) -> Iterator[tuple[Audio | Image, np.ndarray]]:
         """The sounds and pictures of `documents` that `memo` does not hold, each once, with its ids.
 
-        Sounds are encoded together, which takes a fraction of the time of one by one.
+        Sounds are encoded together, which takes a fraction of the time of one by one; `exact`: see `SoundCodec.encode_many`.
         """
         media = (part for document in documents for part in document if isinstance(part, (Audio, Image)))
         fresh = {key: part for part in media if (key := payload_key(part)) not in memo}
         sounds = [part for part in fresh.values() if isinstance(part, Audio)]
         if sounds and self.sound is not None:
             start = self.ranges["audio"].start
-            for part, ids in zip(sounds, self.sound.encode_many(sounds), strict=True):
+            for part, ids in zip(sounds, self.sound.encode_many(sounds, exact=exact), strict=True):
                 yield part, np.asarray(ids) + start
         for part in fresh.values():
             if isinstance(part, Image) and self.image is not None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import weakref
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from tony.data.fit import fit
 from tony.data.shards import Shard
 from tony.data.sources import Source, open_source
 from tony.errors import TonyError
-from tony.media import Audio, Document
+from tony.media import Audio, Document, Image
 from tony.runs import Run
 from tony.runs.recipe import ImageCodecRecipe, Recipe, SoundCodecRecipe
 from tony.tokens.pixels import PixelCodec
@@ -24,7 +26,6 @@ from tony.tokens.vocabulary import Tokens, Vocabulary, payload_key
 from tony.train.progress import Reporter
 
 ENCODED_TOGETHER = 2048  # documents whose sounds are encoded in one go
-KEPT_BYTES = 2**29  # of pictures and sounds whose ids are remembered
 
 
 def prepare(run: Run, reporter: Reporter) -> tuple[Vocabulary, Shard, Shard]:
@@ -116,19 +117,14 @@ def _told(reporter: Reporter) -> Callable[[int, int, dict[str, float]], None]:
 def encode_documents(
     documents: Iterable[Document], vocabulary: Vocabulary, context: int, reporter: Reporter, what: str
 ) -> Iterator[Tokens]:
-    """The tokens of each document; what does not fit `context` is divided or shortened, and the latter is said."""
+    """The tokens of each document; what does not fit `context` is divided or shortened, and the latter is said.
+
+    Pictures and sounds of the next documents are encoded in a thread meanwhile; what many documents share, once.
+    """
     memo: dict[int, np.ndarray] = {}
-    keep: list[Any] = []  # the memo's keys are addresses: their arrays must stay alive
-    kept = shortened = done = 0
-    iterator = iter(documents)
+    shortened = done = 0
     reporter.begin(what, 0)
-    while group := list(islice(iterator, ENCODED_TOGETHER)):
-        if kept > KEPT_BYTES:
-            memo, keep, kept = {}, [], 0
-        for part, ids in vocabulary.encode_media(group, memo):
-            memo[payload_key(part)] = ids
-            keep.append(part)
-            kept += (part.samples if isinstance(part, Audio) else part.pixels).nbytes
+    for group in _with_media(documents, vocabulary, memo):
         for document in group:
             pieces, is_short = fit(document, vocabulary, context, memo)
             shortened += is_short
@@ -139,3 +135,31 @@ def encode_documents(
         reporter.say(
             f"{shortened} of {done} documents are longer than model.context={context} ids and were shortened"
         )
+
+
+def _with_media(
+    documents: Iterable[Document], vocabulary: Vocabulary, memo: dict[int, np.ndarray]
+) -> Iterator[list[Document]]:
+    """The documents in groups; `memo` then holds the ids of a group's pictures and sounds, while their arrays live."""
+
+    def encoded(group: list[Document]) -> list[tuple[Audio | Image, np.ndarray]]:
+        return list(vocabulary.encode_media(group, memo, exact=False))
+
+    iterator = iter(documents)
+    groups = iter(lambda: list(islice(iterator, ENCODED_TOGETHER)), [])
+    waiting: tuple[list[Document], Future] | None = None
+    with ThreadPoolExecutor(1) as thread:
+        for group in chain(groups, [[]]):  # the empty one brings out the last
+            for part, ids in waiting[1].result() if waiting else ():
+                memo[payload_key(part)] = ids
+                weakref.finalize(_owner(part), memo.pop, payload_key(part), None).atexit = False
+            job = thread.submit(encoded, group)
+            if waiting:
+                yield waiting[0]
+            waiting = group, job
+
+
+def _owner(part: Audio | Image) -> np.ndarray:
+    """The array that holds the part's memory, which `payload_key` goes by."""
+    array = part.samples if isinstance(part, Audio) else part.pixels
+    return array if array.base is None else array.base
