@@ -55,6 +55,7 @@ HELD_OUT_PICTURES = 5  # every fifth picture, after a seeded shuffle
 AUGMENTED = 24  # variants of each training picture that a person might have drawn instead
 HAND = 12  # pictures of each digit that answers are drawn from
 CODEC_SOUNDS = 4000  # in training voices, an hour: more would only fill memory
+SUM_VOICES = 8  # of each variant say sums in training, all but one with vocal tracts of other lengths
 HELD_OUT_SUM_TAKES = 3  # of each sum of two digits and language
 PRESET = {language: Voice(language=language, variant="Andy", pitch=45, rate=165) for language in WORDS}
 
@@ -211,7 +212,7 @@ class DigitWorld:
         rng = np.random.default_rng([self.seed, 4, split == "train"])
         keys, jobs = [], []
         for language in self.recipe.languages:
-            cast = voices(language, split, per_variant=3 if split == "train" else 1, seed=self.seed)
+            cast = voices(language, split, per_variant=SUM_VOICES if split == "train" else 1, seed=self.seed)
             takes = self.recipe.sum_takes if language == "en" else -(-self.recipe.sum_takes // 10)
             takes = min(takes, len(cast)) if split == "train" else HELD_OUT_SUM_TAKES
             for a in range(NUM_DIGITS):

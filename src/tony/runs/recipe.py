@@ -171,6 +171,12 @@ class TrainRecipe(_Section):
         lt=1,
         description="share of the prompts' picture and sound ids that become a neighbouring code",
     )
+    kinship: float = Field(
+        0.95,
+        ge=0,
+        le=1,
+        description="share of the initial picture and sound embeddings that follows how their codes lie to each other",
+    )
     optimizer: Literal["adamw", "muon"] = Field(
         "adamw", description="muon: for the blocks' matrices; the rest AdamW"
     )

@@ -32,6 +32,13 @@ def check_ids(ids: np.ndarray, size: int, what: str) -> None:
         )
 
 
+def coordinates(values: np.ndarray) -> np.ndarray:
+    """The columns of values (n, k), float32, each with mean 0 and variance 1; one that does not vary is 0."""
+    values = np.asarray(values, np.float64)
+    spread = values.std(0)
+    return ((values - values.mean(0)) / np.where(spread > 0, spread, 1)).astype(np.float32)
+
+
 def neighbours(indices: np.ndarray, levels: Sequence[int], rng: np.random.Generator) -> np.ndarray:
     """For each of the int64 indices (n,), mixed-radix numbers of `levels`, one whose random digit is one more or less."""
     dimension = rng.integers(len(levels), size=len(indices))
@@ -55,6 +62,10 @@ class Codec(Protocol):
 
     def decode(self, ids: np.ndarray) -> Part:
         """The part that the ids stand for."""
+        ...
+
+    def coordinates(self) -> np.ndarray:
+        """A point (size, k), float32, for every id: those of ids that stand for much the same are near each other."""
         ...
 
     def save(self, folder: str | os.PathLike) -> Path:

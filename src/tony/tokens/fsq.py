@@ -11,10 +11,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from tony.errors import TonyError
+from tony.tokens.codec import coordinates
 
 
 class FSQ(nn.Module):
@@ -76,3 +78,7 @@ class FSQ(nn.Module):
         digits = indices.unsqueeze(-1) // self._basis % self._levels
         unit = self._unit.to(dtype)
         return (digits.to(dtype) - unit) / unit
+
+    def coordinates(self) -> np.ndarray:
+        """The codes (size, D), each dimension with mean 0 and variance 1."""
+        return coordinates(self.to_codes(torch.arange(self.size)).cpu().numpy())

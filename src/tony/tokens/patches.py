@@ -139,6 +139,10 @@ class PatchCodec:
         """Sixteen hexadecimal digits that differ where the config or any weight differs."""
         return network_fingerprint(self.network)
 
+    def coordinates(self) -> np.ndarray:
+        """A point (size, D) for every id, as `Codec` says."""
+        return self.network.fsq.coordinates()
+
     def neighbours(self, ids: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """For each id (n,) one of a patch that differs a little."""
         return neighbours(ids, self.config.levels, rng)

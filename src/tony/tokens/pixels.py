@@ -15,10 +15,12 @@ import numpy as np
 
 from tony.errors import TonyError
 from tony.media import Image, to_size
-from tony.tokens.codec import check_ids, neighbours
+from tony.tokens.codec import check_ids, coordinates, neighbours
 
 # k-means sees at most this many pixels: more do not change a palette visibly.
 PALETTE_PIXELS = 200_000
+# How far apart places lie, relative to how far colours do, where ids are placed.
+PLACE_WEIGHT = 0.6
 
 
 class PixelCodec:
@@ -79,6 +81,16 @@ class PixelCodec:
         """The ids that the pixel at `place` may have."""
         colours = len(self.palette)
         return range(place * colours, (place + 1) * colours) if self.placed else range(colours)
+
+    def coordinates(self) -> np.ndarray:
+        """A point for every id: its colour; placed ids have one-hot columns of places, and of places times colour, instead."""
+        colours = coordinates(self.palette)
+        if not self.placed:
+            return colours
+        places = np.eye(self.length, dtype=np.float32)
+        alone = PLACE_WEIGHT * np.repeat(places, len(colours), 0)
+        inked = np.einsum("pq,ck->pcqk", places, colours).reshape(self.size, -1)
+        return np.concatenate([alone, inked], 1)
 
     def neighbours(self, ids: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """For each id (n,) the grey level next to it, at the same pixel; colours of a palette have no order, and stay."""

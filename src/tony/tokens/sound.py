@@ -249,6 +249,10 @@ class SoundCodec:
         """The ids, int64 (n,), one per 20 ms begun; other rates are converted to 16 kHz first."""
         return self.encode_many([part])[0]
 
+    def coordinates(self) -> np.ndarray:
+        """A point (size, D) for every id, as `Codec` says."""
+        return self.network.fsq.coordinates()
+
     def neighbours(self, ids: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """For each id (n,) one of a sound that differs a little."""
         return neighbours(ids, self.config.levels, rng)

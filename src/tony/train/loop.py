@@ -24,6 +24,7 @@ from tony.runs.recipe import TrainRecipe
 from tony.tokens.vocabulary import MODALITIES, Vocabulary
 from tony.train.checkpoint import load_checkpoint, save_checkpoint, saved_steps
 from tony.train.distributed import Group
+from tony.train.kinship import relate
 from tony.train.loss import weighted_nats
 from tony.train.optimizer import build_optimizer, clip_gradients, plan_for, set_learning_rate
 from tony.train.progress import Reporter
@@ -142,10 +143,12 @@ class Trainer:
         self.precision = choose_precision(recipe.train.precision, self.device)
         config = TransformerConfig.from_recipe(recipe.model, vocabulary.size)
         self.model = Transformer(config)
-        self.model.reset(torch.Generator().manual_seed(recipe.seed))
+        generator = torch.Generator().manual_seed(recipe.seed)
+        self.model.reset(generator)
         self.plan = plan_for(recipe.model, recipe.mup, vocabulary.size) if recipe.mup else None
         if self.plan is not None:
             self.plan.init_(self.model)
+        relate(self.model.embedding.weight, vocabulary, recipe.train.kinship, generator)
         self.model.to(self.device)
         if recipe.train.compile:
             self._compile()
