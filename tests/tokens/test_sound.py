@@ -103,6 +103,20 @@ def test_looks_ahead_no_further_than_stated(codec, frame):
     assert codec.look_ahead_ms == 20 and codec.latency_ms == 20 + codec.look_ahead_ms
 
 
+def test_decoding_many_is_decoding_each(codec):
+    rng = np.random.default_rng(3)
+    many = [rng.integers(codec.size, size=n) for n in (7, 0, 1, 40, 7, 23)]
+    for together in (1, 4, 64):
+        for ids, sound in zip(many, codec.decode_many(many, together), strict=True):
+            np.testing.assert_allclose(sound.samples, codec.decode(ids).samples, atol=1e-6)
+
+
+def test_single_precision_gives_nearly_the_same_ids(codec):
+    clips = [Audio(_noise(16_000, seed=n), RATE) for n in range(8)]
+    exact, quick = (np.concatenate(codec.encode_many(clips, exact=e)) for e in (True, False))
+    assert (exact == quick).mean() > 0.99
+
+
 def test_decoder_waits_for_one_id(codec):
     ids = np.random.default_rng(4).integers(codec.size, size=20)
     other = ids.copy()

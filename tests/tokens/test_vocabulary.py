@@ -99,6 +99,21 @@ def test_a_part_without_role_goes_on_in_the_turn(vocabulary):
     assert (stream == vocabulary.control("user")).sum() == 1
 
 
+def test_decoding_many_streams_is_decoding_each(vocabulary):
+    sounds = [Audio(np.sin(np.arange(n) / 20).astype(np.float32), 16_000) for n in (3200, 900)]
+    parts = [Text("a"), sounds[0], Image(np.zeros((8, 8), np.uint8)), sounds[1]]
+    asked = [Document(parts[i:]).as_role("user", True) for i in range(4)] + [Document([Text("b")])]
+    streams = [vocabulary.encode(document).ids for document in asked]
+    for stream, document in zip(streams, vocabulary.decode_many(streams), strict=True):
+        alone = vocabulary.decode(stream)
+        assert [(p.modality, p.role) for p in document] == [(p.modality, p.role) for p in alone]
+        for one, other in zip(document, alone, strict=True):
+            if isinstance(one, Audio):
+                np.testing.assert_allclose(one.samples, other.samples, atol=1e-6)
+            else:
+                assert one == other
+
+
 def test_modality_of_every_id(vocabulary):
     kinds = vocabulary.modality_of
     for index, name in enumerate(MODALITIES):

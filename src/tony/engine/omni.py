@@ -122,15 +122,12 @@ class Omni:
             ):
                 for row, index in step:
                     written[batch[row]].append(index)
-        return [self._document(ids) for ids in written]
+        prefix = [self.vocabulary.control("start"), self.vocabulary.control("assistant")]
+        return self.vocabulary.decode_many([*prefix, *ids] for ids in written)
 
     @property
     def grammar(self) -> Grammar:
         return self.engine.grammar
-
-    def _document(self, ids: list[int]) -> Document:
-        prefix = [self.vocabulary.control("start"), self.vocabulary.control("assistant")]
-        return self.vocabulary.decode([*prefix, *ids])
 
     def stream(
         self, document: Document, want: Sequence[str] = ("text",), *, seed: int = 0,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 
@@ -124,6 +124,7 @@ def features(samples: np.ndarray) -> np.ndarray:
     return np.concatenate([stretched.reshape(-1), [len(mel) / 20]])
 
 
+@cache
 def _filters() -> np.ndarray:
     """Triangular mel filters (257, bands) from 80 Hz to 7.6 kHz."""
     edges = 700 * (10 ** (np.linspace(_mel(80), _mel(7600), BANDS + 2) / 2595) - 1)

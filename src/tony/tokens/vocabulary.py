@@ -233,7 +233,32 @@ class Vocabulary:
         Raises:
             TonyError: the stream follows no document's grammar.
         """
-        parts: list[Part] = []
+        return self.decode_many([ids])[0]
+
+    def decode_many(self, streams: Iterable[Iterable[int]]) -> list[Document]:
+        """The document of each stream, as `decode` gives it; their sounds are decoded together."""
+        parsed = [self._bodies(ids) for ids in streams]
+        sounds: Iterator[Audio] = iter(())
+        if self.sound is not None:
+            start = self.ranges["audio"].start
+            bodies = [
+                np.asarray(body, np.int64) - start for own in parsed for m, _, body in own if m == "audio"
+            ]
+            sounds = iter(self.sound.decode_many(bodies))
+        documents = []
+        for own in parsed:
+            parts = []
+            for modality, role, body in own:
+                known = modality == "audio" and self.sound is not None
+                part = next(sounds) if known else self.decode_part(modality, body)
+                object.__setattr__(part, "role", role)
+                parts.append(part)
+            documents.append(Document(parts))
+        return documents
+
+    def _bodies(self, ids: Iterable[int]) -> list[tuple[str, str | None, list[int]]]:
+        """Modality, role and ids of each part of a stream."""
+        parts: list[tuple[str, str | None, list[int]]] = []
         role, modality, body = None, None, []
         begins = {self.begin(m): m for m in MODALITIES}
         ends = {self.end(m): m for m in MODALITIES}
@@ -242,9 +267,7 @@ class Vocabulary:
             index = int(raw)
             if modality is not None:
                 if ends.get(index) == modality:
-                    part = self.decode_part(modality, body)
-                    object.__setattr__(part, "role", role)
-                    parts.append(part)
+                    parts.append((modality, role, body))
                     modality, body = None, []
                 elif index < len(CONTROLS):
                     raise TonyError(
@@ -260,7 +283,7 @@ class Vocabulary:
                 raise TonyError(f"id {index} stands outside every part: not a document's stream")
         if modality is not None:
             raise TonyError(f"the stream ends within a {modality} part")
-        return Document(parts)
+        return parts
 
     @property
     def hash(self) -> str:
