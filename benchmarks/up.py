@@ -57,12 +57,14 @@ def main() -> None:
     command += ["--runs", str(runs), "--port", str(port)]
     began = time.perf_counter()
     process = subprocess.Popen(command, env=os.environ | {"BROWSER": "true"})
-    peak = 0
+    peak, peak_at = 0, 0.0
 
     def watch() -> None:
-        nonlocal peak
+        nonlocal peak, peak_at
         while process.poll() is None:
-            peak = max(peak, resident_bytes(process.pid))
+            used = resident_bytes(process.pid)
+            if used > peak:
+                peak, peak_at = used, time.perf_counter() - began
             time.sleep(3)  # reading it stops the processes for a moment
 
     threading.Thread(target=watch, daemon=True).start()
@@ -88,6 +90,7 @@ def main() -> None:
         "recipe": arguments.recipe,
         "minutes": round(minutes, 2),
         "peak_memory_gb": round(peak / 1e9, 2),
+        "peak_at_minute": round(peak_at / 60, 2),
         "english_worst": min(cells.values()),
         "english_worst_cell": min(cells, key=cells.get),
         "english_mean": round(sum(cells.values()) / len(cells), 4),
