@@ -19,10 +19,10 @@ LESSONS = {
 # example of text to text costs 12 ids, one that begins with a clip 270, and both show one number once.
 MIXTURE = {
     "text->text": 0.02, "text->image": 0.01, "text->audio": 0.015,
-    "image->text": 0.09, "image->image": 0.08, "image->audio": 0.06,
-    "audio->text": 0.06, "audio->image": 0.05, "audio->audio": 0.06,
-    "video->text": 0.016, "video->image": 0.055, "video->audio": 0.014, "video->direction": 0.006,
-    "text+text": 0.03, "parts+parts": 0.21, "spoken sum": 0.174, "several": 0.05,
+    "image->text": 0.085, "image->image": 0.075, "image->audio": 0.055,
+    "audio->text": 0.055, "audio->image": 0.045, "audio->audio": 0.06,
+    "video->text": 0.016, "video->image": 0.055, "video->audio": 0.014, "video->direction": 0.01,
+    "text+text": 0.03, "parts+parts": 0.2, "spoken sum": 0.21, "several": 0.045,
 }  # fmt: skip
 SUM_OUTPUTS = {"text": 0.85, "audio": 0.1, "image": 0.05}
 SPOKEN_SUM_OUTPUTS = {"text": 0.47, "audio": 0.5, "image": 0.03}

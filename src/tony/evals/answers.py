@@ -17,7 +17,7 @@ from typing import Protocol
 from tony.engine import Omni
 from tony.media import Document
 
-TOGETHER = 100  # requests in one job
+TOGETHER = 84  # requests in one job
 MOST_PROCESSES = 8  # each holds the model
 
 

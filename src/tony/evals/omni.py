@@ -23,6 +23,7 @@ from tony.evals.answers import answers_of
 from tony.evals.judges import Heard, ImageJudge, SoundJudge, digits_of
 from tony.evals.task import Result
 from tony.media import Document, Image, Text, Video
+from tony.model.machine import give_back_memory
 from tony.runs.recipe import DigitsData
 
 EXAMPLES = 500
@@ -128,6 +129,7 @@ def evaluate_omni(
     began = time.perf_counter()
     world = DigitWorld(omni.recipe.data, omni.recipe.seed)
     image_judge, sound_judge = ImageJudge(world), SoundJudge(world)
+    give_back_memory()  # the judges' training words
     judges_ready = time.perf_counter()
     verdicts: list[Verdict] = []
     cells = [cell for language in world.recipe.languages for cell in cells_of(language)]
