@@ -12,7 +12,7 @@ up: setup
 	$(BIN)/tony up $(ARGS)
 
 test: setup
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" $(ARGS)
 
 slow: setup
 	$(BIN)/python -m pytest -m slow $(ARGS)
