@@ -242,6 +242,9 @@ class Tones:
     def encode_many(self, parts, exact=True):
         return [self.encode(part) for part in parts]
 
+    def decode_many(self, many):
+        return [Audio(np.zeros(320 * len(ids), np.float32), 16_000) for ids in many]
+
 
 @pytest.fixture(scope="module")
 def vocabulary() -> Vocabulary:
