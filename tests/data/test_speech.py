@@ -64,6 +64,13 @@ def test_pitch_rate_language_and_variant_are_heard():
     assert not np.array_equal(speak("six", Voice(language="fr")).samples, speak("six", Voice()).samples)
 
 
+@pytest.mark.parametrize("language", ["fr", "de", "es"])
+def test_a_word_of_another_language_is_spoken(language):
+    """espeak-ng then reads the English dictionary too, and without it the process would die."""
+    alone = speak("email", Voice(language=language)).seconds
+    assert speak("le weekend, email, business, download", Voice(language=language)).seconds > 2 * alone > 0.4
+
+
 def test_a_longer_tract_lowers_and_slows_the_whole_sound():
     """A slowed sound is the same sound read at another rate: its spectrum is squeezed by exactly that factor."""
     plain, long = (speak("one", Voice(tract=t)).samples for t in (1.0, 1.25))

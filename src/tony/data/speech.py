@@ -91,7 +91,6 @@ _CHARS_UTF8 = 1
 _POS_CHARACTER = 1
 _PARAMETER_RATE, _PARAMETER_PITCH = 1, 3
 _LONGEST_PATH = 140  # characters; espeak-ng cuts its data path at 160, with no error
-_SHARED_DATA = ("phontab", "phonindex", "phondata", "intonations")
 
 _Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
 _lock = threading.Lock()
@@ -195,7 +194,7 @@ def _synthesize(text: str, voice: Voice) -> np.ndarray:
     callback = _Callback(collect)
     message = text.encode() + b"\0"
     with _lock:
-        library = _load(_folder_of(os.getpid(), voice.language, voice.variant))
+        library = _load(_folder_with(os.getpid(), voice.language, voice.variant))
         try:
             library.espeak_SetSynthCallback(callback)
             if library.espeak_SetVoiceByName(f"{voice.language}+{voice.variant}".encode()) != 0:
@@ -252,31 +251,43 @@ def _data() -> Path:
 
 
 @cache
-def _folders(pid: int) -> Path:
-    """Where process `pid` keeps its folders of one voice each, until it ends; a forked process has its own."""
-    folder = tempfile.mkdtemp(prefix="espeak")
+def _folder(pid: int) -> Path:
+    """Process `pid`'s data folder, until it ends: links to all that is no voice. A forked process has its own.
+
+    All dictionaries are among it: a French text may have an English word, and a missing dictionary is a crash.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="espeak"))
     Finalize(
         None, shutil.rmtree, (folder, True), exitpriority=0
     )  # unlike atexit's, these run in worker processes too
-    return Path(folder)
+    if len(os.fsencode(folder)) > _LONGEST_PATH:
+        raise TonyError(f"{folder}: too long a path for espeak-ng. Set TMPDIR to a shorter one")
+    for file in _data().iterdir():
+        if file.is_file():
+            (folder / file.name).symlink_to(file)
+    return folder
 
 
 @cache
-def _folder_of(pid: int, language: str, variant: str) -> str:
-    """A data folder in which espeak-ng finds one voice: links to the files that it needs."""
-    data = _data()
-    spoken = next((data / "lang").rglob(glob.escape(language)), None)
-    if spoken is None or not spoken.is_file():
-        raise _unknown_language(language)
-    folder = _folders(pid) / str(len(os.listdir(_folders(pid))))
-    if len(os.fsencode(folder)) > _LONGEST_PATH:
-        raise TonyError(f"{folder}: too long a path for espeak-ng. Set TMPDIR to a shorter one")
-    files = [data / name for name in _SHARED_DATA]
-    files += [spoken, data / f"{language.split('-')[0]}_dict", data / "voices" / "!v" / variant]
-    for file in files:
-        link = folder / file.relative_to(data)
-        link.parent.mkdir(parents=True, exist_ok=True)
-        link.symlink_to(file)
+def _only(pid: int, kind: str, name: str) -> Path:
+    """A folder like espeak-ng's `kind` ("lang" or "voices") with one file of that name in it."""
+    file = next((_data() / kind).rglob(glob.escape(name)), None)
+    if file is None or not file.is_file():
+        raise _unknown_language(name)
+    only = _folder(pid) / "one" / kind / name
+    link = only / file.relative_to(_data() / kind)
+    link.parent.mkdir(parents=True)
+    link.symlink_to(file)
+    return only
+
+
+def _folder_with(pid: int, language: str, variant: str) -> str:
+    """The data folder in which espeak-ng now finds one voice."""
+    folder = _folder(pid)
+    for kind, name in (("lang", language), ("voices", variant)):
+        only, link = _only(pid, kind, name), folder / kind
+        link.unlink(missing_ok=True)
+        link.symlink_to(only)
     return str(folder)
 
 
