@@ -64,6 +64,12 @@ def test_pitch_rate_language_and_variant_are_heard():
     assert not np.array_equal(speak("six", Voice(language="fr")).samples, speak("six", Voice()).samples)
 
 
+@pytest.mark.parametrize("language", ["", "xx", "/etc", "..", "gmw/en", "*"])
+def test_a_language_that_is_none_is_refused(language):
+    with pytest.raises(TonyError, match="no voice for the language"):
+        speak("one", Voice(language=language))
+
+
 @pytest.mark.parametrize("language", ["fr", "de", "es"])
 def test_a_word_of_another_language_is_spoken(language):
     """espeak-ng then reads the English dictionary too, and without it the process would die."""

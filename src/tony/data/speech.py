@@ -7,9 +7,9 @@ Why the library is loaded anew for each utterance: the synthesizer keeps oscilla
 memory and two random generators between utterances, and no call of its API clears them (espeak_Cancel,
 espeak_Initialize, espeak_Terminate and espeak_ng_SetRandSeed were tried, alone and together: 352 of 352
 voice-and-word pairs changed with the order of speaking). Unloading clears all of it. What costs time then is that
-espeak-ng opens every file of its data folder to find a voice, so it is given a folder that holds one voice only. The one lock below makes threads take turns, as espeak-ng is not
-re-entrant; separate processes are independent. The C library's `rand`, which breathy voices draw from, is seeded at
-each utterance too.
+espeak-ng opens every file of its data folder to find a voice, so it is given a folder that holds one voice only. The
+one lock below makes threads take turns, as espeak-ng is not re-entrant; separate processes are independent. The C
+library's `rand`, which breathy voices draw from, is seeded at each utterance too.
 """
 
 from __future__ import annotations
@@ -257,9 +257,8 @@ def _folder(pid: int) -> Path:
     All dictionaries are among it: a French text may have an English word, and a missing dictionary is a crash.
     """
     folder = Path(tempfile.mkdtemp(prefix="espeak"))
-    Finalize(
-        None, shutil.rmtree, (folder, True), exitpriority=0
-    )  # unlike atexit's, these run in worker processes too
+    # Unlike atexit's functions, these run in worker processes too.
+    Finalize(None, shutil.rmtree, (folder, True), exitpriority=0)
     if len(os.fsencode(folder)) > _LONGEST_PATH:
         raise TonyError(f"{folder}: too long a path for espeak-ng. Set TMPDIR to a shorter one")
     for file in _data().iterdir():
@@ -271,7 +270,8 @@ def _folder(pid: int) -> Path:
 @cache
 def _only(pid: int, kind: str, name: str) -> Path:
     """A folder like espeak-ng's `kind` ("lang" or "voices") with one file of that name in it."""
-    file = next((_data() / kind).rglob(glob.escape(name)), None)
+    is_name = name and Path(name).name == name
+    file = next((_data() / kind).rglob(glob.escape(name)), None) if is_name else None
     if file is None or not file.is_file():
         raise _unknown_language(name)
     only = _folder(pid) / "one" / kind / name
