@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tony.engine.keys import KeySketch
 from tony.engine.prefixes import BLOCK, Prefixes
 from tony.engine.sampling import DRAW, Decoding, draw, penalise
 from tony.engine.slots import Slots
@@ -116,6 +117,7 @@ class Batcher:
             rounded up to a multiple of ROW_STEP.
         room: slots of a row at first.
         prefix_bytes: memory for known prefixes; 0 = none are kept.
+        keys: how keys of the past are kept in fewer numbers; None = as they are.
     """
 
     def __init__(
@@ -126,7 +128,10 @@ class Batcher:
         deterministic: bool = False,
         room: int = ROOM,
         prefix_bytes: int = 1 << 30,
+        keys: KeySketch | None = None,
     ) -> None:
+        if keys is not None:
+            keys.check(model)
         if deterministic and chunk % BLOCK:
             raise TonyError(f"chunk={chunk}: deterministic batches take a multiple of {BLOCK}")
         rows = -(-rows // ROW_STEP) * ROW_STEP if deterministic else rows
@@ -136,7 +141,7 @@ class Batcher:
         weight = model.norm.weight
         room = min(room, model.config.context)
         self.room = -(-room // chunk) * chunk
-        self._slots = Slots(model.config, rows + 1, self.room, torch.float32, weight.device)
+        self._slots = Slots(model.config, rows + 1, self.room, torch.float32, weight.device, keys)
         self._waiting: deque[tuple[int, Job]] = deque()
         self._prompt: _Prompt | None = None
         self._samples: list[_Sample] = []

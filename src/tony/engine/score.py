@@ -286,6 +286,10 @@ class _PathCache:
         places = torch.cat([torch.arange(self._path, device=self.device), self._positions])
         return bias.masked_fill(self._positions[:, None] - places >= window, -math.inf)
 
+    def ask(self, layer: int, queries: Tensor) -> Tensor:
+        """Queries as they are: keys are kept whole."""
+        return queries
+
     def write(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Put keys and values (1, K, T, E) of one layer behind the path; all that is in use comes back."""
         end = self._path + self._count

@@ -1,6 +1,6 @@
 """Keys and values of many sequences in one preallocated store: a row a sequence, each with its own length.
 
-Legend: R rows, B rows in use, T new ids, K key/value heads, S slots, E head_dim.
+Legend: R rows, B rows in use, T new ids, K key/value heads, S slots, E head_dim, k numbers kept of a key (E, without a sketch).
 """
 
 from __future__ import annotations
@@ -11,19 +11,32 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tony.engine.keys import KeySketch
+
 
 class Slots:
-    """The store; `view` gives consecutive rows the interface that `Transformer.states` wants of a cache."""
+    """The store; `view` gives consecutive rows the interface that `Transformer.states` wants of a cache.
+
+    With a `sketch`, keys are kept in as many numbers as it gives.
+    """
 
     def __init__(
-        self, config: Any, rows: int, slots: int, dtype: torch.dtype, device: torch.device | str
+        self,
+        config: Any,
+        rows: int,
+        slots: int,
+        dtype: torch.dtype,
+        device: torch.device | str,
+        sketch: KeySketch | None = None,
     ) -> None:
         self.device = torch.device(device)
         self.lengths = [0] * rows
-        shape = (config.depth, rows, config.kv_heads, slots, config.head_dim)
+        self.sketch = sketch
+        shape = (config.depth, rows, config.kv_heads, slots)
+        key_size = sketch.size if sketch else config.head_dim
         # Zeros, not garbage: a slot that is masked still meets a weight of 0, and 0 * NaN would be NaN.
-        self.keys = torch.zeros(shape, dtype=dtype, device=self.device)
-        self.values = torch.zeros(shape, dtype=dtype, device=self.device)
+        self.keys = torch.zeros(*shape, key_size, dtype=dtype, device=self.device)
+        self.values = torch.zeros(*shape, config.head_dim, dtype=dtype, device=self.device)
 
     @property
     def size(self) -> int:
@@ -32,8 +45,8 @@ class Slots:
 
     @property
     def bytes_per_slot(self) -> int:
-        depth, _, kv_heads, _, head_dim = self.keys.shape
-        return 2 * depth * kv_heads * head_dim * self.keys.element_size()
+        depth, _, kv_heads, _, key_size = self.keys.shape
+        return depth * kv_heads * (key_size + self.values.shape[4]) * self.keys.element_size()
 
     def grow(self, slots: int) -> None:
         """Make every row at least `slots` long, and at least twice as long as it was."""
@@ -63,7 +76,7 @@ class Slots:
         self.lengths[rows] = [self.lengths[first + parent] for parent in parents]
 
     def read(self, row: int, start: int, end: int) -> tuple[Tensor, Tensor]:
-        """Copies (depth, K, end - start, E) of the keys and values of one row."""
+        """Copies (depth, K, end - start, k or E) of the keys and values of one row, as they are kept."""
         return self.keys[:, row, :, start:end].clone(), self.values[:, row, :, start:end].clone()
 
     def append(self, row: int, keys: Tensor, values: Tensor) -> None:
@@ -91,7 +104,9 @@ class View:
 
     @property
     def is_empty(self) -> bool:
-        return self._longest == 0
+        """Whether nothing counts as past yet; with a sketch never, as a prompt then reads back its keys as they are kept:
+        it is the same whether its beginning was known or not."""
+        return self._longest == 0 and not self._store.sketch
 
     def look(self, length: int, like: Tensor) -> tuple[Tensor, Tensor]:
         """Positions (B, T) of the next `length` ids, and the bias (B, 1, T, S) that hides what they may not see."""
@@ -110,7 +125,9 @@ class View:
         return bias.masked_fill(far[:, None], -math.inf)
 
     def write(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Append keys and values (B, K, T, E) of one layer; views of all that is in use come back, (B, K, S, E)."""
+        """Append keys and values (B, K, T, E) of one layer; views of all that is in use come back, (B, K, S, k or E)."""
+        if self._store.sketch:
+            keys = self._store.sketch.of_keys(layer, keys)
         out = []
         for store, new in ((self._store.keys, keys), (self._store.values, values)):
             mine = store[layer, self._rows]
@@ -121,6 +138,11 @@ class View:
                 mine[rows, :, self._positions] = new.transpose(1, 2).to(mine.dtype)
             out.append(mine[:, :, : self._end])
         return out[0], out[1]
+
+    def ask(self, layer: int, queries: Tensor) -> Tensor:
+        """Queries (B, H, T, E) of one layer in the form that meets the keys that `write` gives, (B, H, T, k or E)."""
+        sketch = self._store.sketch
+        return sketch.of_queries(layer, queries) if sketch else queries
 
     def advance(self, length: int, counts: Tensor | None = None) -> None:
         """Count the ids just written as past: `length` in every row, or `counts` (B,)."""

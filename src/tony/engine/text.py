@@ -12,6 +12,7 @@ from tokenizers import Tokenizer
 from tony.engine.batcher import Batcher, Event, Job
 from tony.engine.beam import beam_search
 from tony.engine.exchange.folder import LanguageModel
+from tony.engine.keys import KeySketch
 from tony.engine.packed import Precision, packed
 from tony.engine.sampling import DRAW, Decoding
 from tony.engine.writing import Writing
@@ -64,6 +65,7 @@ class TextEngine:
         room: ids of the longest prompt with its completion that a deterministic engine takes.
         precision: of the weights on a CPU: "float32", "bfloat16" or "int8", laid out for small batches (see packed); None
             takes the model as it is.
+        keys: how keys of the past are kept in fewer numbers (see KeySketch); None = as they are.
     """
 
     def __init__(
@@ -77,12 +79,13 @@ class TextEngine:
         deterministic: bool = False,
         room: int = 512,
         precision: Precision | None = None,
+        keys: KeySketch | None = None,
     ) -> None:
         self.model = packed(model, precision) if precision else model
         self.tokenizer, self.bos, self.eos = tokenizer, bos, eos
         self.ends = frozenset() if eos is None else frozenset([eos])
         chunk = 64 if deterministic else 256
-        self.batcher = Batcher(self.model, rows, chunk, deterministic, room)
+        self.batcher = Batcher(self.model, rows, chunk, deterministic, room, keys=keys)
         self._inbox: dict[int, deque[Event]] = {}  # what came for whom, not yet read
 
     @classmethod

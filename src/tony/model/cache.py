@@ -89,6 +89,10 @@ class Cache:
             self.values[layer][rows, :, self._positions] = values.transpose(1, 2).to(self.values.dtype)
         return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
 
+    def ask(self, layer: int, queries: Tensor) -> Tensor:
+        """Queries (B, H, T, E) of one layer in the form that meets the keys that `write` gives: here, as they are."""
+        return queries
+
     def advance(self, length: int, counts: Tensor | None = None) -> None:
         """Count the ids just written as past: `length` in every row, or `counts` (B,)."""
         if counts is None:

@@ -147,6 +147,7 @@ class Attention(nn.Module):
         """qkv (B, T, H + 2K, E) that follows what `cache` holds -> (B, T, H * E); keys and values are appended."""
         q, k, v = qkv.transpose(1, 2).split((self.heads, self.kv_heads, self.kv_heads), dim=1)
         keys, values = cache.write(self.layer, k, v)  # (B, K, S, E)
+        asked = cache.ask(self.layer, q)
         if cache.is_empty:
             # A first prompt sees nothing but itself: no need to read back what was just written.
             bias = causal_bias(qkv.shape[1], self.window, like=q)
@@ -154,7 +155,7 @@ class Attention(nn.Module):
         else:
             if self.window is not None:
                 bias = cache.banded(bias, self.window)
-            mixed = attend_fused(q.to(keys.dtype), keys, values, bias).to(q.dtype)
+            mixed = attend_fused(asked.to(keys.dtype), keys, values, bias).to(q.dtype)
         return mixed.transpose(1, 2).flatten(-2)
 
 
@@ -165,7 +166,8 @@ def attend_fused(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
     if groups > 1 and q.shape[2] == 1:
         # The heads of a group as queries of one head: keys and values are read once, not once a head.
         grouped = q.reshape(q.shape[0], k.shape[1], groups, q.shape[3])
-        return F.scaled_dot_product_attention(grouped, k, v, attn_mask=bias).view_as(q)
+        mixed = F.scaled_dot_product_attention(grouped, k, v, attn_mask=bias)
+        return mixed.reshape(*q.shape[:3], v.shape[3])
     return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, enable_gqa=groups > 1)
 
 
