@@ -1,6 +1,7 @@
 """Protects: what is held out is never trained on, and every example says what it claims to say."""
 
 import itertools
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -42,6 +43,17 @@ def test_held_out_voices_are_never_trained_on(world):
     trained |= {u.audio.samples.tobytes() for u in world.preset_utterances()}
     assert len(heard) == len(world.utterances("heldout")) and not heard & trained
     assert not {v.variant for v in PRESET.values()} & set(HELD_OUT_VARIANTS)
+
+
+def test_a_third_of_what_the_codec_hears_are_preset_words(world):
+    """Each as often as the others: with fewer of them the small codec ran two words together."""
+    preset = [u.audio.samples.tobytes() for u in world.preset_utterances()]
+    heard = Counter(a.samples.tobytes() for a in world.sounds())
+    times = {heard[each] for each in preset}
+    assert len(times) == 1 and times != {0}
+    assert 1 / 3 <= sum(heard[each] for each in preset) / heard.total() < 0.45
+    heldout = {u.audio.samples.tobytes() for u in world.utterances("heldout")}
+    assert not heldout & set(heard)
 
 
 def test_utterances_say_what_they_claim(world):

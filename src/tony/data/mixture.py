@@ -22,7 +22,7 @@ MIXTURE = {
     "image->text": 0.085, "image->image": 0.075, "image->audio": 0.055,
     "audio->text": 0.055, "audio->image": 0.045, "audio->audio": 0.06,
     "video->text": 0.016, "video->image": 0.055, "video->audio": 0.014, "video->direction": 0.01,
-    "text+text": 0.03, "parts+parts": 0.2, "spoken sum": 0.21, "several": 0.045,
+    "text+text": 0.03, "parts+parts": 0.2, "spoken sum": 0.23, "several": 0.045,
 }  # fmt: skip
 SUM_OUTPUTS = {"text": 0.85, "audio": 0.1, "image": 0.05}
 SPOKEN_SUM_OUTPUTS = {"text": 0.47, "audio": 0.5, "image": 0.03}
