@@ -66,7 +66,7 @@ def test_the_page_loads_nothing_from_elsewhere(client):
     policy = page.headers["content-security-policy"]
     assert "default-src 'self'" in policy and "unsafe" not in policy
     assert "frame-ancestors 'none'" in policy and page.headers["x-content-type-options"] == "nosniff"
-    from tony.serve.app import STUDIO
+    from tony.serve.web import STUDIO
 
     for file in STUDIO.iterdir():
         answer = client.get(f"/studio/{file.name}")

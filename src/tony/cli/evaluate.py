@@ -14,15 +14,15 @@ def evaluate(
         typer.Argument(help="a run folder or its name in runs/, smollm2, or a server's name of its model"),
     ] = None,
     suite: Annotated[
-        str, typer.Argument(help="what to measure: omni, fewshot, contamination or code")
+        str, typer.Argument(help="what to measure: omni, fewshot, contamination, code or quiz")
     ] = "omni",
     out: Annotated[
         Path | None,
-        typer.Option(help="fewshot, contamination, code: folder of the results; default MODEL/evals"),
+        typer.Option(help="all but omni: folder of the results; default MODEL/evals"),
     ] = None,
-    seed: Annotated[int, typer.Option(help="fewshot, code: of all that is drawn", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="fewshot, code, quiz: of all that is drawn", min=0)] = 0,
     precision: Annotated[
-        str, typer.Option(help="fewshot, code: of the weights: float32, bfloat16 or int8")
+        str, typer.Option(help="fewshot, code, quiz: of the weights: float32, bfloat16 or int8")
     ] = "float32",
     as_json: Annotated[
         bool, typer.Option("--json", help="print the result as JSON and nothing else")
@@ -54,16 +54,19 @@ def evaluate(
     problems: Annotated[
         Path | None, typer.Option(help="code: problems as JSONL; without it, HumanEval as installed")
     ] = None,
-    first: Annotated[int | None, typer.Option(help="code: only so many problems", min=1)] = None,
+    first: Annotated[
+        int | None,
+        typer.Option(help="code, quiz: only so many problems or texts; quiz: 24 without it", min=1),
+    ] = None,
     k: Annotated[str | None, typer.Option(help="code: which pass@k, such as 1,10")] = None,
     n: Annotated[int, typer.Option(help="code: samples a problem and temperature", min=1)] = 20,
     temperature: Annotated[
         str | None,
         typer.Option(
-            help="code: one or more, such as 0.2,0.8; without it, 0.2 for k = 1 up to 0.8 for k = 100"
+            help="code: one or more, such as 0.2,0.8; without it, 0.2 for k = 1 up to 0.8 for k = 100. quiz: one, 1.0 without it"
         ),
     ] = None,
-    top_p: Annotated[float, typer.Option(help="code: mass of the nucleus")] = 0.95,
+    top_p: Annotated[float, typer.Option(help="code, quiz: mass of the nucleus")] = 0.95,
     max_tokens: Annotated[int, typer.Option(help="code: longest sample", min=1)] = 300,
     study: Annotated[
         str | None,
@@ -79,9 +82,22 @@ def evaluate(
     allow_missing_isolation: Annotated[
         bool, typer.Option(help="code: run without a required layer; the results record it")
     ] = False,
+    texts: Annotated[
+        Path | None,
+        typer.Option(
+            help="quiz: real passages, a .jsonl (text, title), .txt or .md file, or a folder of them"
+        ),
+    ] = None,
+    control: Annotated[
+        str | None,
+        typer.Option(help="quiz: the model of the deliberately bad texts; without it, the same model"),
+    ] = None,
+    words: Annotated[int, typer.Option(help="quiz: words of a text, at most")] = 200,
+    port: Annotated[int, typer.Option(help="quiz: the port to listen on")] = 8000,
+    results: Annotated[bool, typer.Option("--results", help="quiz: count the answers so far")] = False,
 ) -> None:
     """Measure a model (written to evals/SUITE.json of its folder), or grade programs of any model."""
-    from tony.cli.suites import code, fewshot, omni
+    from tony.cli.suites import code, fewshot, omni, quiz
     from tony.errors import TonyError
 
     if samples is not None:
@@ -107,5 +123,11 @@ def evaluate(
                 allow_missing=allow_missing_isolation, as_json=as_json,
             )  # fmt: skip
             code.run(asked)
+        case "quiz":
+            asked = quiz.Asked(
+                model=model, texts=texts, control=control, first=first, words=words, temperature=temperature,
+                top_p=top_p, seed=seed, precision=precision, port=port, results=results, out=out, as_json=as_json,
+            )  # fmt: skip
+            quiz.run(asked)
         case _:
-            raise TonyError(f"no suite {suite!r}: use omni, fewshot, contamination or code")
+            raise TonyError(f"no suite {suite!r}: use omni, fewshot, contamination, code or quiz")

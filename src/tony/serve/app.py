@@ -1,4 +1,4 @@
-"""The web application and the server around it."""
+"""The API and the studio as one web application, and the server around it."""
 
 from __future__ import annotations
 
@@ -8,21 +8,17 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
-from starlette.exceptions import HTTPException
-from starlette.responses import FileResponse, Response
+from fastapi import FastAPI
+from starlette.responses import Response
 
-from tony.errors import TonyError
-from tony.serve.errors import ApiError, json_response
-from tony.serve.guard import LOCAL_HOSTS, Guard
+from tony.serve.errors import json_response
+from tony.serve.guard import LOCAL_HOSTS
 from tony.serve.limits import Limits
 from tony.serve.openai import openai_routes
 from tony.serve.run_pages import run_routes
+from tony.serve.server import hosts_of, reserve, run_server
+from tony.serve.web import STUDIO, file_response, files_of, web_app
 from tony.serve.worker import Worker
-
-STUDIO = Path(__file__).parent / "studio"
-MEDIA_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 
 def create_app(
@@ -47,13 +43,8 @@ def create_app(
         yield
         worker.stop()
 
-    # FastAPI's own pages load scripts from elsewhere: off.
-    app = FastAPI(title="Tony", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+    app = web_app("the API is below /v1, the studio is /", hosts, lifespan)
     app.state.worker = worker
-    app.add_middleware(Guard, hosts=hosts)
-    app.add_exception_handler(ApiError, _api_error)
-    app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(RequestValidationError, _validation_error)
 
     @app.get("/health")
     async def health() -> Response:
@@ -62,93 +53,17 @@ def create_app(
     app.include_router(openai_routes(omni, worker, limits))
     app.include_router(run_routes(omni, None if run_path is None else Path(run_path)))
 
-    # A fixed list of files: no path of a request ever reaches the file system.
-    files = {path.relative_to(STUDIO).as_posix(): path for path in STUDIO.rglob("*") if path.is_file()}
+    files = files_of(STUDIO)
 
     @app.get("/")
     async def studio() -> Response:
-        return _file(files, "index.html")
+        return file_response(files, "index.html")
 
     @app.get("/studio/{name:path}")
     async def studio_file(name: str) -> Response:
-        return _file(files, name)
+        return file_response(files, name)
 
     return app
-
-
-def _file(files: dict[str, Path], name: str) -> Response:
-    path = files.get(name)
-    if path is None or path.suffix not in MEDIA_TYPES:
-        raise ApiError(f"the studio has no file {name[:80]!r}", status=404)
-    return FileResponse(path, media_type=MEDIA_TYPES[path.suffix], headers={"cache-control": "no-cache"})
-
-
-async def _api_error(_: Request, error: ApiError) -> Response:
-    return error.response()
-
-
-async def _http_error(request: Request, error: HTTPException) -> Response:
-    path = request.url.path[:120]
-    if error.status_code == 404:
-        message = f"there is nothing at {path}: the API is below /v1, the studio is /"
-    elif error.status_code == 405:
-        message = (
-            f"{request.method} is not possible at {path}: use {(error.headers or {}).get('Allow', 'GET')}"
-        )
-    else:
-        message = str(error.detail)
-    return ApiError(message, status=error.status_code, headers=dict(error.headers or {})).response()
-
-
-async def _validation_error(_: Request, error: RequestValidationError) -> Response:
-    first = error.errors()[0]
-    name = str(first["loc"][-1])
-    return ApiError(f"{name}: {first['msg']} (received {first.get('input')!r:.60})", param=name).response()
-
-
-def reserve(host: str = "127.0.0.1", port: int = 8000) -> socket.socket:
-    """A socket that holds `port` of `host`, not listening yet: take it before long work starts.
-
-    Raises:
-        TonyError: the port is in use or not allowed, or the host is not of this machine.
-    """
-    if not 0 <= port <= 65535:
-        raise TonyError(f"port {port} does not exist: choose one from 1024 to 65535, such as --port 8000")
-    try:
-        return _bound(host, port)
-    except socket.gaierror:
-        raise TonyError(f"host {host!r} is not known: use --host 127.0.0.1") from None
-    except PermissionError:
-        raise TonyError(f"port {port} needs special rights: choose another with --port 8000") from None
-    except OSError as error:
-        if error.errno in (98, 48, 10048):  # EADDRINUSE on Linux, macOS, Windows
-            other = next((p for p in range(port + 1, min(port + 100, 65536)) if _is_free(host, p)), 0)
-            raise TonyError(f"port {port} is in use: choose another with --port {other}") from None
-        raise TonyError(
-            f"cannot listen on {host} ({error.strerror}): use --host 127.0.0.1, or an address of this machine"
-        ) from None
-
-
-def _bound(host: str, port: int) -> socket.socket:
-    family, kind, protocol, _, address = socket.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )[0]
-    sock = socket.socket(family, kind, protocol)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(address)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
-def _is_free(host: str, port: int) -> bool:
-    try:
-        _bound(host, port).close()
-    except OSError:
-        return False
-    return True
 
 
 def serve(
@@ -170,24 +85,5 @@ def serve(
     Raises:
         TonyError: the port is in use, before anything starts.
     """
-    import uvicorn
-
     sock = reserved or reserve(host, port)
-    bound_host, bound_port = sock.getsockname()[:2]
-    is_local = bound_host in ("127.0.0.1", "::1")
-    hosts = LOCAL_HOSTS | {host.lower()} if is_local else None
-    app = create_app(omni, run_path, limits, hosts)
-    shown = f"[{bound_host}]" if ":" in bound_host else bound_host
-    url = f"http://{'127.0.0.1' if shown in ('0.0.0.0', '[::]') else shown}:{bound_port}"
-
-    class Server(uvicorn.Server):
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
-            if on_ready is not None and self.started:
-                on_ready(url)
-
-    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=3)
-    try:
-        Server(config).run(sockets=[sock])
-    finally:
-        sock.close()
+    run_server(create_app(omni, run_path, limits, hosts_of(sock, host)), sock, on_ready)
