@@ -1,4 +1,4 @@
-"""Protects the guide: its snippets print what the page says, and it names every group and task."""
+"""Protects the guide: its snippets print what the page says, and it names every group, task and probe."""
 
 import contextlib
 import io
@@ -7,6 +7,8 @@ from pathlib import Path
 
 import torch
 
+from tony.evals.bias import PROBES
+from tony.evals.bias.occupations import OCCUPATIONS
 from tony.evals.fewshot.tasks import GROUPS
 
 GUIDE = Path(__file__).parents[2] / "docs" / "fewshot.md"
@@ -17,7 +19,7 @@ def test_the_snippets_print_what_is_shown():
     torch.manual_seed(0)
     names = {}
     blocks = BLOCK.findall(GUIDE.read_text(encoding="utf-8"))
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     for code, shown in blocks:
         with contextlib.redirect_stdout(io.StringIO()) as printed:
             exec(compile(code, str(GUIDE), "exec"), names)
@@ -30,3 +32,9 @@ def test_every_group_and_task_is_named():
         assert f"| `{name}` |" in text
         if name != "numbers":
             assert all(f"`{task.name}`" in text for task in group())
+
+
+def test_every_probe_is_named():
+    text = GUIDE.read_text(encoding="utf-8")
+    assert all(f"| `{name}` |" in text for name in PROBES)
+    assert f"over {len(OCCUPATIONS)} occupations" in text

@@ -14,15 +14,15 @@ def evaluate(
         typer.Argument(help="a run folder or its name in runs/, smollm2, or a server's name of its model"),
     ] = None,
     suite: Annotated[
-        str, typer.Argument(help="what to measure: omni, fewshot, contamination, code or quiz")
+        str, typer.Argument(help="what to measure: omni, fewshot, contamination, bias, code or quiz")
     ] = "omni",
     out: Annotated[
         Path | None,
         typer.Option(help="all but omni: folder of the results; default MODEL/evals"),
     ] = None,
-    seed: Annotated[int, typer.Option(help="fewshot, code, quiz: of all that is drawn", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="fewshot, bias, code, quiz: of all that is drawn", min=0)] = 0,
     precision: Annotated[
-        str, typer.Option(help="fewshot, code, quiz: of the weights: float32, bfloat16 or int8")
+        str, typer.Option(help="fewshot, bias, code, quiz: of the weights: float32, bfloat16 or int8")
     ] = "float32",
     as_json: Annotated[
         bool, typer.Option("--json", help="print the result as JSON and nothing else")
@@ -51,6 +51,9 @@ def evaluate(
     synthetic: Annotated[
         bool, typer.Option(help="contamination: grams of fewer than 8 words, for tasks of short examples")
     ] = False,
+    only: Annotated[
+        str, typer.Option(help="bias: which probes, such as gender,religion")
+    ] = "gender,race,religion",
     problems: Annotated[
         Path | None, typer.Option(help="code: problems as JSONL; without it, HumanEval as installed")
     ] = None,
@@ -76,8 +79,11 @@ def evaluate(
         str | None, typer.Option(help="code: an OpenAI-compatible server to sample from, http://HOST:PORT/v1")
     ] = None,
     samples: Annotated[
-        Path | None,
-        typer.Option(help="code: grade the programs of this JSONL file (task_id, completion) instead"),
+        str | None,
+        typer.Option(
+            metavar="FILE|N",
+            help="code: grade the programs of this JSONL file (task_id, completion) instead; bias: completions a prompt, 96",
+        ),
     ] = None,
     allow_missing_isolation: Annotated[
         bool, typer.Option(help="code: run without a required layer; the results record it")
@@ -97,11 +103,11 @@ def evaluate(
     results: Annotated[bool, typer.Option("--results", help="quiz: count the answers so far")] = False,
 ) -> None:
     """Measure a model (written to evals/SUITE.json of its folder), or grade programs of any model."""
-    from tony.cli.suites import code, fewshot, omni, quiz
+    from tony.cli.suites import bias, code, fewshot, omni, quiz
     from tony.errors import TonyError
 
-    if samples is not None:
-        code.grade_file(samples, problems, k, allow_missing_isolation, as_json)
+    if samples is not None and suite != "bias":
+        code.grade_file(Path(samples), problems, k, allow_missing_isolation, as_json)
         return
     if model is None:
         raise TonyError("nothing to measure: give a run folder, such as runs/digits, or --samples FILE")
@@ -116,6 +122,11 @@ def evaluate(
             fewshot.run(asked)
         case "contamination":
             fewshot.search(model, out, training or [], synthetic, as_json)
+        case "bias":
+            asked = bias.Asked(
+                model=model, only=only, samples=samples, seed=seed, precision=precision, out=out, as_json=as_json
+            )  # fmt: skip
+            bias.run(asked)
         case "code":
             asked = code.Asked(
                 model=model, problems=problems, first=first, k=k, n=n, temperature=temperature, top_p=top_p,
@@ -130,4 +141,4 @@ def evaluate(
             )  # fmt: skip
             quiz.run(asked)
         case _:
-            raise TonyError(f"no suite {suite!r}: use omni, fewshot, contamination, code or quiz")
+            raise TonyError(f"no suite {suite!r}: use omni, fewshot, contamination, bias, code or quiz")

@@ -18,12 +18,27 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from tony.data.packages import debian_package
 from tony.errors import TonyError
 
+# tuxpaint-stamps-default 2022.06.04-1 (GPL-2), 161 MB
+SHA256 = "6db6c1bfc870a47f1499d6203b083522eacb57c5f9c87d468f2e92eb6d9d5f34"
+STAMPS = Path("/usr/share/tuxpaint/stamps")
 LANGUAGES = ("en", "fr")
 SVG_SIDE = 256  # pixels that a drawing is rendered at
 SOUNDS = (".ogg", ".wav", ".flac", ".mp3")
 _TRANSLATION = re.compile(r"^([a-z]{2,3}(?:_[A-Z]{2})?(?:@\w+)?)\.utf8=(.*)$")
+
+
+def stamps() -> Path:
+    """The folder of the stamps: of the package where it is installed, elsewhere fetched on first use.
+
+    Raises:
+        TonyError: the package cannot be fetched.
+    """
+    if STAMPS.is_dir():
+        return STAMPS
+    return debian_package("tuxpaint-stamps-default", SHA256) / STAMPS.relative_to("/")
 
 
 def captions(path: Path) -> dict[str, str]:

@@ -1,6 +1,7 @@
-"""The tasks that need no data set: a group a file."""
+"""The tasks that come with Tony, a group a file: made by rule, or from data in ordinary packages."""
 
 from tony.evals.fewshot.tasks.arithmetic import arithmetic
+from tony.evals.fewshot.tasks.captions import translation
 from tony.evals.fewshot.tasks.grammar import grammar
 from tony.evals.fewshot.tasks.novel import novel
 from tony.evals.fewshot.tasks.numbers import numbers
@@ -14,6 +15,7 @@ GROUPS = {
     "wordnet": wordnet,
     "grammar": grammar,
     "novel": novel,
+    "translation": translation,
 }
 
 __all__ = ["GROUPS"]
