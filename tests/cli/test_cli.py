@@ -39,6 +39,7 @@ def test_help_names_every_verb():
         (["eval", "absent-run", "fewshot", "--tasks", "nosuch"], "no task 'nosuch'"),
         (["eval", "absent-run", "fewshot", "--shots", "few"], "--shots few"),
         (["eval", "absent-run", "fewshot", "--precision", "int4"], "int4"),
+        (["eval", "absent-run", "lm-eval"], "lm-eval"),  # its package may be missing, and no task is named
         (["eval", "absent-run", "contamination"], "--training"),
         (["eval", "absent-run", "quiz"], "absent-run"),
         (["eval", "absent-run", "quiz", "--results"], "absent-run"),

@@ -14,30 +14,48 @@ def evaluate(
         typer.Argument(help="a run folder or its name in runs/, smollm2, or a server's name of its model"),
     ] = None,
     suite: Annotated[
-        str, typer.Argument(help="what to measure: omni, fewshot, contamination, bias, code or quiz")
+        str,
+        typer.Argument(help="what to measure: omni, fewshot, lm-eval, contamination, bias, code or quiz"),
     ] = "omni",
     out: Annotated[
         Path | None,
         typer.Option(help="all but omni: folder of the results; default MODEL/evals"),
     ] = None,
-    seed: Annotated[int, typer.Option(help="fewshot, bias, code, quiz: of all that is drawn", min=0)] = 0,
+    seed: Annotated[
+        int, typer.Option(help="fewshot, lm-eval, bias, code, quiz: of all that is drawn", min=0)
+    ] = 0,
     precision: Annotated[
-        str, typer.Option(help="fewshot, bias, code, quiz: of the weights: float32, bfloat16 or int8")
+        str,
+        typer.Option(help="fewshot, lm-eval, bias, code, quiz: of the weights: float32, bfloat16 or int8"),
     ] = "float32",
     as_json: Annotated[
         bool, typer.Option("--json", help="print the result as JSON and nothing else")
     ] = False,
     examples: Annotated[int, typer.Option(help="omni: examples a cell", min=1)] = 500,
     tasks: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="fewshot: groups, tasks or .py files, such as arithmetic,2D+,mine.py; or media (digit runs)"
+            help="fewshot: groups, tasks or .py files, such as arithmetic,2D+,mine.py (default arithmetic,scramble), or "
+            "media (digit runs); lm-eval: names of its tasks, .yaml files or folders"
         ),
-    ] = "arithmetic,scramble",
+    ] = None,
     shots: Annotated[
-        str, typer.Option(help="fewshot: numbers of worked examples, such as 0,1,10")
-    ] = "0,1,10",
-    items: Annotated[str, typer.Option(help="fewshot: questions a task, or all")] = "200",
+        str | None,
+        typer.Option(
+            help="worked examples; fewshot: numbers of them, default 0,1,10; lm-eval: one number, default the task's"
+        ),
+    ] = None,
+    items: Annotated[
+        str | None,
+        typer.Option(
+            "--items",
+            "--limit",
+            help="questions a task, or all; fewshot: drawn, default 200; lm-eval: the first ones, default all",
+        ),
+    ] = None,
+    download: Annotated[
+        bool, typer.Option(help="lm-eval: let it fetch data sets from the Hugging Face hub")
+    ] = False,
     draw: Annotated[
         str, typer.Option(help="fewshot: worked examples drawn for each item, or once for a task (faster)")
     ] = "item",
@@ -103,7 +121,7 @@ def evaluate(
     results: Annotated[bool, typer.Option("--results", help="quiz: count the answers so far")] = False,
 ) -> None:
     """Measure a model (written to evals/SUITE.json of its folder), or grade programs of any model."""
-    from tony.cli.suites import bias, code, fewshot, omni, quiz
+    from tony.cli.suites import bias, code, fewshot, harness, omni, quiz
     from tony.errors import TonyError
 
     if samples is not None and suite != "bias":
@@ -116,10 +134,16 @@ def evaluate(
             omni.run(model, examples, as_json)
         case "fewshot":
             asked = fewshot.Asked(
-                model=model, tasks=tasks, shots=shots, items=items, seed=seed, draw=draw,
-                deterministic=deterministic, precision=precision, out=out, as_json=as_json,
+                model=model, tasks=tasks or "arithmetic,scramble", shots=shots or "0,1,10", items=items or "200",
+                seed=seed, draw=draw, deterministic=deterministic, precision=precision, out=out, as_json=as_json,
             )  # fmt: skip
             fewshot.run(asked)
+        case "lm-eval":
+            asked = harness.Asked(
+                model=model, tasks=tasks, shots=shots, items=items, seed=seed, precision=precision, download=download,
+                out=out, as_json=as_json,
+            )  # fmt: skip
+            harness.run(asked)
         case "contamination":
             fewshot.search(model, out, training or [], synthetic, as_json)
         case "bias":
@@ -141,4 +165,6 @@ def evaluate(
             )  # fmt: skip
             quiz.run(asked)
         case _:
-            raise TonyError(f"no suite {suite!r}: use omni, fewshot, contamination, bias, code or quiz")
+            raise TonyError(
+                f"no suite {suite!r}: use omni, fewshot, lm-eval, contamination, bias, code or quiz"
+            )

@@ -101,7 +101,7 @@ class TextEngine:
 
     def complete(
         self,
-        prompts: Sequence[str],
+        prompts: Sequence[str | Sequence[int]],
         *,
         n: int = 1,
         max_tokens: int = 256,
@@ -121,7 +121,7 @@ class TextEngine:
         prompt: what is drawn does not depend on the other prompts or on n.
 
         Args:
-            prompts: what stands before.
+            prompts: what stands before, as text or as ids.
             n: samples a prompt.
             max_tokens: most new ids of a sample; fewer where the model's context ends.
             temperature, top_k, top_p, min_p, repetition_penalty, presence_penalty, frequency_penalty: see Decoding;
@@ -203,20 +203,20 @@ class TextEngine:
             text=writing.text, tokens=list(best.ids), logprobs=list(best.logprobs), finish=finish
         )
 
-    def ids_of(self, prompt: str) -> list[int]:
-        """The ids of a prompt; an empty one is the id that begins a text.
+    def ids_of(self, prompt: str | Sequence[int]) -> list[int]:
+        """The ids of a prompt, which may be given as ids; an empty one is the id that begins a text.
 
         Raises:
             TonyError: it is empty and the model has no such id.
         """
-        ids = self.encode(prompt)
+        ids = self.encode(prompt) if isinstance(prompt, str) else list(prompt)
         if not ids and self.bos is None:
             raise TonyError("the prompt is empty, and this model has no id that begins a text")
         return ids or [self.bos]
 
     def _jobs(
         self,
-        prompts: Sequence[str],
+        prompts: Sequence[str | Sequence[int]],
         seed: int | Sequence[int],
         n: int,
         max_tokens: int,
