@@ -101,6 +101,20 @@ def test_the_same_documents_in_the_same_order_every_time(tmp_path):
     assert first != list(source(tmp_path, seed=1).documents("train"))
 
 
+def test_forms_are_shown_by_turns_in_training_only(tmp_path):
+    fill(tmp_path, 8)
+    plain, varied = source(tmp_path, orders=6), source(tmp_path, orders=6, variants=3)
+
+    def media(folder, split):
+        parts = (part for document in folder.documents(split) for part in document)
+        return {np.asarray(getattr(p, "pixels", getattr(p, "samples", ()))).tobytes() for p in parts} - {b""}
+
+    assert media(plain, "heldout") == media(varied, "heldout")
+    before, after = media(plain, "train"), media(varied, "train")
+    assert before & after and 2 * len(before) < len(after) <= 3 * len(before)
+    assert not after & media(varied, "heldout")
+
+
 def test_the_split_is_by_example_and_does_not_depend_on_other_files(tmp_path):
     for i in range(60):
         (tmp_path / f"a{i}.txt").write_text(f"text number {i}")

@@ -26,6 +26,7 @@ import numpy as np
 from tony.data.names import named_in, share, size, split_name, walk
 from tony.data.orders import Slot, arrange, sections
 from tony.data.sources import Split
+from tony.data.variation import varied
 from tony.errors import TonyError
 from tony.media import Audio, Document, Image, Part, Text, Video, read, read_jsonl, to_fps, to_rate, to_size
 from tony.media.kinds import READABLE, declared_by
@@ -281,9 +282,13 @@ class FolderSource:
                 yield example.document
                 continue
             slots = self.slots(example)
+            forms = [slots]
+            for form in range(1, self.recipe.variants if split == "train" else 1):
+                rng = np.random.default_rng([self.seed, 23, form, *example.stem.encode()])
+                forms.append([slot.map(lambda part, rng=rng: varied(part, rng)) for slot in slots])
             for order in range(self.recipe.orders if slots else 0):
                 rng = np.random.default_rng([self.seed, 22, order, *example.stem.encode()])
-                for document in arrange(slots, order, rng):
+                for document in arrange(forms[order % len(forms)], order, rng):
                     some = True
                     yield document
         if not some:

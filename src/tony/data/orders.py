@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -27,6 +27,10 @@ class Slot:
     @property
     def has_languages(self) -> bool:
         return self.modality in ("text", "audio")
+
+    def map(self, change: Callable[[Part], Part]) -> Slot:
+        """The slot with each of its parts changed."""
+        return Slot(self.modality, {language: change(part) for language, part in self.variants.items()})
 
     def speaks(self, language: str | None) -> bool:
         """Whether it can come back where `language` is asked for."""

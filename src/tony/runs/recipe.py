@@ -50,6 +50,10 @@ class FolderData(_Section):
     path: str = ""
     held_out: float = Field(0.05, gt=0, lt=0.5, description="share of the examples that is never trained on")
     orders: Positive = Field(2, description="how many orders of its parts each example is shown in")
+    variants: Positive = Field(
+        1,
+        description="in training, forms of each picture and sound that its orders show by turns; 1 = as it is",
+    )
     max_seconds: float = Field(
         8.0, gt=0, description="longer sounds and clips are cut to their first seconds"
     )

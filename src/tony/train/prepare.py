@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from tony.data.fit import fit
 from tony.data.shards import Shard
@@ -148,7 +149,9 @@ def _with_media(
     iterator = iter(documents)
     groups = iter(lambda: list(islice(iterator, ENCODED_TOGETHER)), [])
     waiting: tuple[list[Document], Future] | None = None
-    with ThreadPoolExecutor(1) as thread:
+    # Beside a busy main thread, two threads in one small product would wait for each other.
+    threads = torch.get_num_threads()
+    with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)) as thread:
         for group in chain(groups, [[]]):  # the empty one brings out the last
             for part, ids in waiting[1].result() if waiting else ():
                 memo[payload_key(part)] = ids
@@ -157,6 +160,7 @@ def _with_media(
             if waiting:
                 yield waiting[0]
             waiting = group, job
+    torch.set_num_threads(threads)  # of threads that start from now on
 
 
 def _owner(part: Audio | Image) -> np.ndarray:
