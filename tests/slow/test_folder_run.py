@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from tony.engine.omni import Omni
+from tony.evals.samples import write_samples
 from tony.media import Audio, Document, Image, Text, write
 from tony.runs import Run, load_recipe
 from tony.train.loop import Trainer
@@ -43,7 +46,7 @@ def test_a_folder_trains_and_generalises(tmp_path):
             "vocabulary.image.kind=palette", "vocabulary.image.side=8", "vocabulary.image.levels=16",
             "vocabulary.sound.levels=[8, 5, 5]", "vocabulary.sound.width=64", "vocabulary.sound.steps=40",
             "model.width=64", "model.head_dim=32", "model.depth=3", "train.tokens=600000",
-            "train.batch_tokens=4096",
+            "train.batch_tokens=4096", "train.compile=false", "train.processes=1",
         ],
     )  # fmt: skip
     run = Run.create(recipe, tmp_path / "runs")
@@ -62,6 +65,9 @@ def test_a_folder_trains_and_generalises(tmp_path):
     assert sum(right) >= 3
     french = omni.reply(Document([Text("a blue square"), Text("fr:")]), ("text",)).parts[0].text
     assert french == "un carr\u00e9 bleu"
+    files = [Path(name) for name in write_samples(run, most=5)]
+    assert {f.name.split("-")[0] for f in files} == set("01234") and all(f.stat().st_size for f in files)
+    assert len({f.read_bytes() for f in files if "asked" in f.name}) >= 4, "of different examples"
 
 
 def _square(rgb) -> np.ndarray:

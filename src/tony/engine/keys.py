@@ -59,7 +59,9 @@ class KeySketch:
     ) -> KeySketch:
         """The sketch for what `model` computes of `documents`, some thousands of ids of text like that to come.
 
-        Moments are taken after rotary positions, as keys are stored; the query heads of a key head are pooled.
+        Moments are taken after rotary positions, as keys are stored; the query heads of a key head are pooled. They are not
+        taken around the mean: softmax does not see what all keys have in common, but the first key, at which heads look
+        that look at nothing, differs from the others along it.
 
         Args:
             model: the network.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from tony.data.sources import open_source
 from tony.engine import Omni
 from tony.errors import TonyError
@@ -15,14 +17,17 @@ SUFFIX = {"text": "txt", "image": "png", "audio": "wav", "video": "gif"}
 
 
 def write_samples(run: Run, most: int = 6) -> list[str]:
-    """Replies to the first `most` held-out requests, in `samples/` of the run; the files' paths come back.
+    """Replies to `most` held-out requests from all over the data, in `samples/` of the run; the files' paths come back.
 
     `0-asked-*` is what was shown, `0-truth-*` what the data answer, `0-reply-*` what the model answers.
     """
     omni = Omni.load(run.path)
     written: list[str] = []
     number = 0
-    for document in open_source(run.recipe).documents("heldout"):
+    documents = list(open_source(run.recipe).documents("heldout"))
+    # Neighbours are often one example in several orders.
+    for i in np.random.default_rng([run.recipe.seed, 14]).permutation(len(documents)):
+        document = documents[i]
         asked = [part for part in document if part.role == "user"]
         truth = [
             part
