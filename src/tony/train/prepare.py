@@ -151,16 +151,18 @@ def _with_media(
     waiting: tuple[list[Document], Future] | None = None
     # Beside a busy main thread, two threads in one small product would wait for each other.
     threads = torch.get_num_threads()
-    with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)) as thread:
-        for group in chain(groups, [[]]):  # the empty one brings out the last
-            for part, ids in waiting[1].result() if waiting else ():
-                memo[payload_key(part)] = ids
-                weakref.finalize(_owner(part), memo.pop, payload_key(part), None).atexit = False
-            job = thread.submit(encoded, group)
-            if waiting:
-                yield waiting[0]
-            waiting = group, job
-    torch.set_num_threads(threads)  # of threads that start from now on
+    try:
+        with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)) as thread:
+            for group in chain(groups, [[]]):  # the empty one brings out the last
+                for part, ids in waiting[1].result() if waiting else ():
+                    memo[payload_key(part)] = ids
+                    weakref.finalize(_owner(part), memo.pop, payload_key(part), None).atexit = False
+                job = thread.submit(encoded, group)
+                if waiting:
+                    yield waiting[0]
+                waiting = group, job
+    finally:
+        torch.set_num_threads(threads)  # of threads that start from now on
 
 
 def _owner(part: Audio | Image) -> np.ndarray:
