@@ -37,10 +37,21 @@ def test_every_document_once_and_no_window_too_full(lengths, group):
 
 
 @given(lengths=st.lists(st.integers(1, 50), max_size=80))
-def test_windows_equal_naive_best_fit(lengths):
-    packing = pack(np.array(lengths, np.int64), 50)
-    rooms = [50 - sum(lengths[d] for d in packing.window(w)) for w in range(len(packing))]
-    assert sorted(rooms) == naive_best_fit(lengths, 50)
+def test_windows_equal_naive_best_fit_or_are_fewer(lengths):
+    packing, naive = pack(np.array(lengths, np.int64), 50), naive_best_fit(lengths, 50)
+    rooms = sorted(50 - sum(lengths[d] for d in packing.window(w)) for w in range(len(packing)))
+    assert rooms == naive or len(rooms) < len(naive)
+    if sum(naive) <= 0.02 * 50 * len(naive):
+        assert rooms == naive
+
+
+@pytest.mark.parametrize("window", [(45, 30, 25), (44, 32, 24), (41, 35, 24)])
+def test_windows_are_filled_where_best_fit_leaves_gaps(window):
+    """Documents made by dividing 40 windows: best fit needs more than 40."""
+    lengths = list(window) * 40
+    packing = pack(np.array(lengths), 100)
+    assert len(naive_best_fit(lengths, 100)) > 40
+    assert len(packing) == 40 and packing.lost == 0
 
 
 def digit_world_lengths(n, seed=0):

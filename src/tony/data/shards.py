@@ -24,6 +24,7 @@ from tony.errors import TonyError
 from tony.tokens.vocabulary import MODALITIES, Tokens, Vocabulary
 
 PACKING_GROUP = 4096  # documents
+MOST_LOST = 0.02  # of the positions
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,11 @@ class Packing:
 
 
 def pack(lengths: np.ndarray, context: int, group: int = PACKING_GROUP) -> Packing:
-    """Documents of `lengths` (each at most `context`) packed into windows of `context` positions."""
+    """Documents of `lengths` (each at most `context`) packed into windows of `context` positions.
+
+    By best fit, the longest document first. A group of which that loses more than MOST_LOST, as where all documents are about
+    as long, is packed window by window if fewer windows do.
+    """
     lengths = np.asarray(lengths, np.int64)
     if len(lengths) and lengths.max() > context:
         raise TonyError(
@@ -61,31 +66,71 @@ def pack(lengths: np.ndarray, context: int, group: int = PACKING_GROUP) -> Packi
     for begin in range(0, len(lengths), group):
         members = np.arange(begin, min(begin + group, len(lengths)))
         members = members[np.argsort(-lengths[members], kind="stable")]
-        open_windows: dict[int, list[list[int]]] = {}  # room left -> windows
-        rooms: list[int] = []  # its keys, sorted
-        for document in members:
-            length = int(lengths[document])
-            place = bisect_left(rooms, length)
-            if place == len(rooms):
-                window: list[int] = []
-                windows.append(window)
-                room = context
-            else:
-                room = rooms[place]
-                window = open_windows[room].pop()
-                if not open_windows[room]:
-                    del open_windows[room], rooms[place]
-            window.append(int(document))
-            left = room - length
-            if left not in open_windows:
-                open_windows[left] = []
-                insort(rooms, left)
-            open_windows[left].append(window)
+        packed = _best_fit(lengths, members, context)
+        if lengths[members].sum() < (1 - MOST_LOST) * context * len(packed):
+            packed = min(packed, _fullest(lengths, members, context), key=len)
+        windows += packed
         groups.append(len(windows))
     starts = np.concatenate([[0], np.cumsum([len(w) for w in windows])]).astype(np.int64)
     documents = np.fromiter((d for w in windows for d in w), np.int64, count=int(starts[-1]))
     total = context * len(windows)
     return Packing(documents, starts, np.array(groups), 1 - float(lengths.sum()) / total if total else 0.0)
+
+
+def _best_fit(lengths: np.ndarray, members: np.ndarray, context: int) -> list[list[int]]:
+    """Windows of `members`, longest first: each goes where the least room is left."""
+    windows: list[list[int]] = []
+    open_windows: dict[int, list[list[int]]] = {}  # room left -> windows
+    rooms: list[int] = []  # its keys, sorted
+    for document in members:
+        length = int(lengths[document])
+        place = bisect_left(rooms, length)
+        if place == len(rooms):
+            window: list[int] = []
+            windows.append(window)
+            room = context
+        else:
+            room = rooms[place]
+            window = open_windows[room].pop()
+            if not open_windows[room]:
+                del open_windows[room], rooms[place]
+        window.append(int(document))
+        left = room - length
+        if left not in open_windows:
+            open_windows[left] = []
+            insort(rooms, left)
+        open_windows[left].append(window)
+    return windows
+
+
+def _fullest(lengths: np.ndarray, members: np.ndarray, context: int) -> list[list[int]]:
+    """Windows of `members`, longest first: each takes the longest that is left, and with it what fills it best.
+
+    Which lengths fill it is a subset sum, a bit for each number of positions (Gupta and Ho's minimum bin slack, 1999).
+    """
+    left: dict[int, list[int]] = {}  # length -> documents, the first one last
+    for document in reversed(members.tolist()):
+        left.setdefault(int(lengths[document]), []).append(document)
+    order = sorted(left, reverse=True)
+    windows: list[list[int]] = []
+    while order:
+        window = [left[order[0]].pop()]
+        room = context - order[0]
+        mask = (1 << (room + 1)) - 1
+        reached = [1]  # bit n: n positions can be filled by documents of the lengths so far
+        for length in order:
+            bits = reached[-1]
+            for _ in range(min(len(left[length]), room // length if length else 0)):
+                bits |= bits << length & mask
+            reached.append(bits)
+        filled = reached[-1].bit_length() - 1
+        for length, before in zip(reversed(order), reversed(reached[:-1]), strict=True):
+            while not before >> filled & 1:
+                window.append(left[length].pop())
+                filled -= length
+        windows.append(window)
+        order = [length for length in order if left[length]]
+    return windows
 
 
 class Shard:
