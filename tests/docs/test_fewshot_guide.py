@@ -1,8 +1,5 @@
 """Protects the guide: its snippets print what the page says, and it names every group, task and probe."""
 
-import contextlib
-import io
-import re
 from pathlib import Path
 
 import torch
@@ -12,18 +9,11 @@ from tony.evals.bias.occupations import OCCUPATIONS
 from tony.evals.fewshot.tasks import GROUPS
 
 GUIDE = Path(__file__).parents[2] / "docs" / "fewshot.md"
-BLOCK = re.compile(r"```python\n(.*?)```\n\n```text\n(.*?)```", re.DOTALL)
 
 
-def test_the_snippets_print_what_is_shown():
+def test_the_snippets_print_what_is_shown(run_guide):
     torch.manual_seed(0)
-    names = {}
-    blocks = BLOCK.findall(GUIDE.read_text(encoding="utf-8"))
-    assert len(blocks) == 4
-    for code, shown in blocks:
-        with contextlib.redirect_stdout(io.StringIO()) as printed:
-            exec(compile(code, str(GUIDE), "exec"), names)
-        assert printed.getvalue() == shown
+    assert run_guide(GUIDE) >= 4
 
 
 def test_every_group_and_task_is_named():

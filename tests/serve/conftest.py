@@ -45,14 +45,19 @@ def live(omni):
         yield url
 
 
-@contextlib.contextmanager
 def live_server(omni, **kwargs):
+    return live_app(create_app(omni, **kwargs))
+
+
+@contextlib.contextmanager
+def live_app(app):
+    """The address of a real server of `app`."""
     import uvicorn
 
     from tony.serve import reserve
 
     sock = reserve("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(create_app(omni, **kwargs), log_level="error"))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True)
     thread.start()
     while not server.started:

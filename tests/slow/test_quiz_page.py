@@ -3,17 +3,12 @@
 import importlib.util
 import os
 import sys
-import threading
-import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import uvicorn
 
 from tony.evals.quiz import Answers, Item, Quiz
 from tony.serve.quiz import create_quiz_app
-from tony.serve.server import reserve
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,7 +23,7 @@ def _load(name):
     return sys.modules[key]
 
 
-browser = _load("browser")
+browser, _, serving = _load("browser"), _load("fakes"), _load("conftest")
 
 pytestmark = [
     pytest.mark.slow,
@@ -50,27 +45,14 @@ ITEMS = [
 ]
 
 
-@contextmanager
 def served(path):
-    sock = reserve("127.0.0.1", 0)
-    app = create_quiz_app(Quiz(ITEMS, Answers(path, "q"), seed=0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-        time.sleep(0.01)
-    try:
-        yield f"http://127.0.0.1:{sock.getsockname()[1]}/"
-    finally:
-        server.should_exit = True
-        thread.join(10)
+    return serving.live_app(create_quiz_app(Quiz(ITEMS, Answers(path, "q"), seed=0)))
 
 
 def shot(page, name):
-    """TONY_SCREENSHOT=FOLDER keeps pictures to look at."""
+    """TONY_QUIZ_SHOTS=FOLDER keeps pictures to look at."""
     assert page.overflow() == 0
-    if folder := os.environ.get("TONY_SCREENSHOT"):
+    if folder := os.environ.get("TONY_QUIZ_SHOTS"):
         page.screenshot(Path(folder) / f"{name}.png")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from typing import Any
 
 INPUTS = ("text", "image", "audio", "video")
@@ -14,6 +15,20 @@ def print_json(value: Any) -> None:
     """`value` as JSON, and nothing else, on standard output."""
     json.dump(value, sys.stdout, indent=1, ensure_ascii=False)
     sys.stdout.write("\n")
+
+
+def print_asked(result: dict[str, Any], as_json: bool, show: Callable[[dict[str, Any]], None]) -> None:
+    """`result` as JSON or by `show`; then, on standard error, what could not be asked, and exit status 2 for it."""
+    import typer
+
+    if as_json:
+        print_json(result)
+    else:
+        show(result)
+    for line in result["errors"]:
+        print(f"tony: {line}", file=sys.stderr)
+    if result["errors"]:
+        raise typer.Exit(2)
 
 
 def print_omni(result: dict[str, Any]) -> None:

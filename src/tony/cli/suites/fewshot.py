@@ -33,13 +33,9 @@ class Asked:
 
 def run(asked: Asked) -> None:
     """Ask every task at every K; a task that cannot be asked is a line on standard error and makes the exit status 2."""
-    import sys
-
-    import typer
-
     from tony.cli.models import evals_of, find_model
     from tony.cli.progress import reporting
-    from tony.cli.show import print_json
+    from tony.cli.show import print_asked
     from tony.cli.show_fewshot import print_fewshot
     from tony.evals.fewshot import evaluate_fewshot
     from tony.model.machine import prepare_threads
@@ -53,14 +49,7 @@ def run(asked: Asked) -> None:
             source, tasks, settings, folder, errors,
             lambda done, total, _: report("asking", done, total),
         )  # fmt: skip
-    if asked.as_json:
-        print_json(result)
-    else:
-        print_fewshot(result)
-    for line in result["errors"]:
-        print(f"tony: {line}", file=sys.stderr)
-    if result["errors"]:
-        raise typer.Exit(2)
+    print_asked(result, asked.as_json, print_fewshot)
 
 
 def chosen(asked: Asked) -> tuple[LanguageModel | Omni, list[Task], list[str]]:

@@ -40,15 +40,12 @@ def run(asked: Asked) -> None:
     """Ask every task; one that cannot be read is a line on standard error and makes the exit status 2."""
     import logging
     import os
-    import sys
-
-    import typer
 
     os.environ.update(QUIET if asked.download else QUIET | OFFLINE)
 
     from tony.cli.models import evals_of, find_model
     from tony.cli.progress import reporting
-    from tony.cli.show import print_json
+    from tony.cli.show import print_asked
     from tony.cli.show_harness import print_harness
     from tony.engine.exchange.folder import load_language_model
     from tony.evals.harness import evaluate_harness
@@ -71,14 +68,7 @@ def run(asked: Asked) -> None:
             source, asked.tasks.split(","), settings, asked.out or evals_of(path),
             lambda done, total: report(f"asking {total}", done, total),
         )  # fmt: skip
-    if asked.as_json:
-        print_json(result)
-    else:
-        print_harness(result)
-    for line in result["errors"]:
-        print(f"tony: {line}", file=sys.stderr)
-    if result["errors"]:
-        raise typer.Exit(2)
+    print_asked(result, asked.as_json, print_harness)
 
 
 def settings_of(asked: Asked) -> HarnessSettings:
