@@ -27,7 +27,8 @@ PR_SET_PDEATHSIG = 1
 # The recipe of every transformer here: the digit world in small windows and short steps, and a long warm-up. Chosen in pilots
 # (NOTEBOOK.md): with a short warm-up some seeds lose the sound for good at the learning rates that are best for the others.
 SHAPE = (
-    "model.head_dim=32", "train.batch_tokens=640", "train.warmup=0.3", "train.decay=0.6", "train.compile=false", "train.processes=1",
+    "model.head_dim=32", "train.optimizer=adamw", "train.curriculum=false", "train.batch_tokens=640", "train.warmup=0.3",
+    "train.decay=0.6", "train.compile=false", "train.processes=1",
 )  # fmt: skip
 BATCH = 640
 
