@@ -5,18 +5,20 @@
 Parts (default all): width, depth, resnet, embedding, cost, reverse. Every run's result is kept in FOLDER/runs.jsonl, so the
 same command goes on after it was stopped, and parts share their runs. Each part says first how long it should take.
 
-The transformers learn the digit world in English, all modalities, at head_dim 32, for 256 steps of 640 ids: warm-up over 30% of the
-steps, decay to 0 over the last 60%. The loss is the training loss over the last eighth of the steps, modalities weighted by
-the recipe's shares. Learning rates lie a factor 2 apart and go on to either side until the best has two neighbours, under
-both parametrisations alike; under muP the best and its neighbours have three seeds. The standard parametrisation is Tony's
-own at every width: fan-in initialisation, readout from zero, one learning rate for all parameters. At the smallest width
-the two are the same bit for bit. Seeds fix batches and initial draws, so runs of one seed compare.
+The transformers learn the digit world in English, all modalities, at head_dim 32, with AdamW, for 256 steps of 640 ids:
+warm-up over 30% of the steps, then a constant rate (in the cost part one that falls to 0 over the last 60%). The loss is the
+training loss over the last eighth of the steps, modalities weighted by the recipe's shares. Learning rates lie a factor 2
+apart and go on to either side until the best has two neighbours, under both parametrisations alike; under muP the best and
+its neighbours have three seeds. The standard parametrisation is Tony's own at every width: fan-in initialisation, readout
+from zero, one learning rate for all parameters. At the smallest width the two are the same bit for bit. Seeds fix batches
+and initial draws, so runs of one seed compare.
 
     width      64 to 512 at depth 2       depth     2 to 8 at width 128
-    resnet     16 to 64 channels, SGD with momentum on Fashion-MNIST and scikit-learn's digits
+    resnet     32 to 128 channels, SGD with momentum on Fashion-MNIST and scikit-learn's digits, 5 seeds for muP
     embedding  the embeddings' own learning rate, 1/4 to 4 times the others', by width: where is it best?
     cost       8 random trials at width 64 on an eighth of the tokens, against the same 8 at the target (width 256)
-    reverse    the standard parametrisation's instability at width 512, on a muP model of width 64 whose base is 512
+    reverse    the standard parametrisation's best rate and first unstable rate at width 512, on a muP model of width 64 with
+               base 512
 
 The last line is one JSON object.
 """
@@ -53,6 +55,9 @@ DATA = ['data.languages=["en"]', "data.voices=16", "data.examples=30000"]
 WAYS = ("muP", "standard")
 EMBEDDING_FACTORS = tuple(2.0**power for power in (-2, -1, 0, 1, 2))
 UNSTABLE = 1.25  # times the least loss of its own curve
+HIGHEST = 0.0  # log2 of the rate at which the search for an unstable one ends
+WARMUP = 0.3  # of the steps: wider need not be better before
+ANNEALED = ("decay", 0.6)
 
 
 def say(line: str) -> None:
@@ -159,7 +164,7 @@ def width_part(results: Results, settings: argparse.Namespace) -> dict[str, Any]
     figures = sweep_part("width", sweep, results)
     proxy = sweep.curves()["muP"][0]
     best = float(proxy.log2_lrs[proxy.best])
-    shares = {rate: wider_is_better(sweep.paths(rate)) for rate in (best - 1, best)}
+    shares = {rate: wider_is_better(sweep.paths(rate), warmup=WARMUP) for rate in (best - 1, best)}
     figures["wider_is_better"] = {"share": shares[best][0], "pairs": shares[best][1], "log2_lr": best}
     figures["wider_is_better_at_half_the_rate"] = {"share": shares[best - 1][0], "pairs": shares[best - 1][1]}
     lost, error = figures["muP"]["regret"], figures["muP"]["regret_error"] or 0.0
@@ -183,16 +188,15 @@ def depth_part(results: Results, settings: argparse.Namespace) -> dict[str, Any]
 
 def resnet_part(results: Results, settings: argparse.Namespace) -> dict[str, Any]:
     figures: dict[str, Any] = {}
-    for task, steps, start in (
-        ("fashion", settings.picture_steps, -5.0),
-        ("digits", settings.picture_steps, -4.0),
-    ):
+    for task, steps in (("fashion", settings.picture_steps), ("digits", settings.picture_steps // 2)):
         load_pictures(task)  # a set that is missing is said before the work
         specs = [
             Spec(task=task, width=width, base_width=settings.channels[0], steps=steps)
             for width in settings.channels
         ]
-        figures[task] = sweep_part("resnet", Sweep(results, specs, start, settings.seeds, "width"), results)
+        figures[task] = sweep_part(
+            "resnet", Sweep(results, specs, -5.0, settings.picture_seeds, "width"), results
+        )
         (results.folder / "resnet.html").replace(results.folder / f"resnet-{task}.html")
     figures["seconds"] = sum(figures[task]["seconds"] for task in ("fashion", "digits"))
     figures["ok"] = all(figures[task]["ok"] for task in ("fashion", "digits"))
@@ -252,7 +256,7 @@ def cost_part(results: Results, settings: argparse.Namespace) -> dict[str, Any]:
     def specs(width: int, steps: int) -> list[Spec]:
         return [
             Spec(width=width, base_width=narrow, steps=steps, log2_lr=math.log2(point["lr"]),
-                 values=tuple((name, value) for name, value in point.items() if name != "lr"))
+                 values=(*((name, value) for name, value in point.items() if name != "lr"), ANNEALED))
             for point in points
         ]  # fmt: skip
 
@@ -285,13 +289,24 @@ def reverse_part(results: Results, settings: argparse.Namespace) -> dict[str, An
     """
     wide, narrow = max(settings.widths), min(settings.widths)
     sweep = width_sweep(results, settings)
-    large = sweep.runs(replace(sweep.specs[-1], width=wide), "standard")
-    if not large:
+    if not sweep.runs(sweep.specs[-1], "standard"):
         say("reverse: needs the runs of --part width")
         return {"ok": False, "reason": "run --part width first"}
+
+    def next_rate() -> list[Spec]:
+        """The wide model's next rate, until one is unstable."""
+        known = {rate: loss for (rate, _), loss in sweep.runs(sweep.specs[-1], "standard").items()}
+        highest = max(known)
+        if known[highest] > UNSTABLE * min(known.values()) or highest >= HIGHEST:
+            return []
+        return [replace(sweep.specs[-1], how="standard", log2_lr=highest + 1)]
+
+    results.work_off(next_rate, say)
+    large = sweep.runs(sweep.specs[-1], "standard")
     rates = sorted({rate for rate, _ in large})
     specs = [
-        Spec(width=narrow, base_width=wide, steps=settings.steps, log2_lr=rate, seed=seed)
+        Spec(width=narrow, base_width=base, steps=settings.steps, log2_lr=rate, seed=seed)
+        for base in (wide, narrow)
         for rate in rates
         for seed in range(settings.seeds)
     ]
@@ -299,8 +314,10 @@ def reverse_part(results: Results, settings: argparse.Namespace) -> dict[str, An
         f"reverse: about {sum(s.seconds for s in specs if results.outcome(s) is None) / results.workers / 60:.0f} minutes to go"
     )
     seconds = results.work_off(lambda: specs, say)
-    copies = {(spec.log2_lr, spec.seed): results.outcome(spec).loss for spec in specs}
-    plain = sweep.runs(sweep.specs[0], "standard")
+    copies, plain = (
+        {(spec.log2_lr, spec.seed): results.outcome(spec).loss for spec in specs if spec.base_width == base}
+        for base in (wide, narrow)
+    )
     curves = [Curve.of(wide, large), Curve.of(narrow, copies), Curve.of(narrow, plain)]
     at = {
         name: curve.optimum().log2_lr for name, curve in zip(("wide", "copy", "narrow"), curves, strict=True)
@@ -347,8 +364,9 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--depths", type=int, nargs="+", default=[128, 2, 4, 8], help="the width, then the depths"
     )
-    parser.add_argument("--channels", type=int, nargs="+", default=[16, 32, 64])
-    parser.add_argument("--picture-steps", type=int, default=300)
+    parser.add_argument("--channels", type=int, nargs="+", default=[32, 64, 128])
+    parser.add_argument("--picture-steps", type=int, default=500)
+    parser.add_argument("--picture-seeds", type=int, default=5)
     parser.add_argument("--target", type=int, default=256, help="width of the cost part's target")
     parser.add_argument("--target-steps", type=int, default=1600)
     parser.add_argument("--trials", type=int, default=8)
