@@ -19,6 +19,7 @@ from typing import Any
 
 from tony.runs import Recipe, Run, load_recipe
 from tony.train.loop import Trainer
+from tony.tune import Curve
 from tony.tune.proxy import at_size, parametrized, with_values
 from tony.tune.trial import Data, Outcome, run_trial
 
@@ -115,11 +116,15 @@ def _data(folder: Path) -> Data:
 
 
 class Results:
-    """Every run's outcome, in `folder`/runs.jsonl: what is there is not run again, by whatever command."""
+    """Every run's outcome, in `folder`/runs.jsonl: what is there is not run again, by whatever command.
+
+    curves: by name, of the sweeps that were run to their end, by parametrisation.
+    """
 
     def __init__(self, folder: Path, workers: int) -> None:
         self.folder, self.workers = folder, workers
         self.path = folder / "runs.jsonl"
+        self.curves: dict[str, dict[str, list[Curve]]] = {}
         self.known: dict[str, dict[str, Any]] = {}
         if self.path.is_file():
             text = self.path.read_text(encoding="utf-8")
