@@ -44,7 +44,7 @@ from mutransfer_report import write_page
 from mutransfer_resnet import FASHION_VARIABLE, load_pictures
 from mutransfer_runs import ROOT, Results, Spec, prepare
 
-from tony.tune import Curve, drift, fit_optimum, regret, tuning_cost, wanted_runs, wider_is_better
+from tony.tune import Curve, best_rate, drift, fit_optimum, regret, tuning_cost, wanted_runs, wider_is_better
 from tony.tune.page import curves_page
 from tony.tune.space import Choice, Range, random_point
 
@@ -87,14 +87,19 @@ class Sweep:
 
     def wanted(self) -> list[Spec]:
         out = []
+        chosen = best_rate(self.runs(self.specs[0], "muP"))
         for how in WAYS:
             for index, spec in enumerate(self.specs):
                 if how == "standard" and index == 0:
                     continue
                 seeds = range(self.seeds if how == "muP" else 1)
+                start = self.start
+                # Begun where theory has its best rate, so that a second minimum leads nobody astray.
+                if how == "standard" and spec.task == "omni":
+                    start -= round(math.log2(spec.width / spec.base_width))
                 out += [
                     replace(spec, how=how, log2_lr=rate, seed=seed)
-                    for rate, seed in wanted_runs(self.runs(spec, how), self.start, seeds)
+                    for rate, seed in wanted_runs(self.runs(spec, how), start, seeds, chosen=chosen)
                 ]
         return out
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tony.errors import TonyError
-from tony.tune import Curve, drift, fit_optimum, wanted_rates, wanted_runs
+from tony.tune import Curve, best_rate, drift, fit_optimum, wanted_rates, wanted_runs
 from tony.tune.optimum import Interval, Noise
 
 RATES = np.arange(-10.0, -3.0)
@@ -144,3 +144,35 @@ def test_other_seeds_are_run_around_the_best_by_the_mean():
         )
     assert {rate for rate, seed in known if seed == 2} == {-8.0, -7.0, -6.0, -5.0}
     assert Curve.of(64, known).best == sorted({rate for rate, _ in known}).index(-7.0)
+
+
+def test_a_curve_with_two_minima_is_found_from_below_and_has_the_proxys_choice():
+    """The second minimum, at -5, is what a search that begins at the proxy's choice would end in."""
+    losses = {
+        -12: 1.9,
+        -11: 1.65,
+        -10: 1.55,
+        -9: 1.93,
+        -8: 2.1,
+        -7: 2.06,
+        -6: 1.915,
+        -5: 1.9,
+        -4: 2.8,
+        -3: 3.0,
+    }
+
+    def search(start, chosen):
+        known = {}
+        while wanted := wanted_runs(known, start, [0], chosen=chosen):
+            known.update({(rate, seed): losses[rate] for rate, seed in wanted})
+        return known
+
+    assert best_rate(search(-7.0, -7.0)) == -5
+    found = search(-10.0, -7.0)
+    assert best_rate(found) == -10
+    assert {rate for rate, _ in found} == {-12, -11, -10, -9, -8, -7}
+
+
+def test_no_best_rate_where_nothing_is_known_or_all_diverged():
+    assert best_rate({}) is None
+    assert best_rate({(-7.0, 0): np.inf, (-8.0, 0): np.nan}) is None

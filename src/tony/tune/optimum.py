@@ -233,6 +233,12 @@ def _interval(value: float, draws: np.ndarray | None) -> Interval:
     return Interval(value, float(low), float(high))
 
 
+def best_rate(runs: Mapping[tuple[float, int], float]) -> float | None:
+    """log2 of the rate with the least mean loss over {(log2 lr, seed): loss}; None where nothing is known or all diverged."""
+    curve = Curve.of(0, runs) if runs else None
+    return float(curve.log2_lrs[curve.best]) if curve and np.isfinite(curve.means).any() else None
+
+
 def wanted_rates(
     losses: Mapping[float, float], start: float, reach: int = REACH, most: int = 12
 ) -> list[float]:
@@ -263,14 +269,23 @@ def wanted_rates(
 
 
 def wanted_runs(
-    runs: Mapping[tuple[float, int], float], start: float, seeds: Sequence[int], reach: int = REACH
+    runs: Mapping[tuple[float, int], float],
+    start: float,
+    seeds: Sequence[int],
+    reach: int = REACH,
+    chosen: float | None = None,
 ) -> list[tuple[float, int]]:
     """Which (log2 lr, seed) a curve still needs: the first seed along the rates, the others around the best.
 
     Nothing when the best rate by the mean over seeds, and both its neighbours, have every seed.
+
+    chosen: log2 of a rate that is wanted wherever the best one is: the proxy's choice, whose regret is to be told.
     """
     first = {rate: loss for (rate, seed), loss in runs.items() if seed == seeds[0]}
-    if rates := wanted_rates(first, start, reach):
+    rates = wanted_rates(first, start, reach)
+    if chosen is not None and round(chosen, 6) not in {*first, *rates}:
+        rates.append(round(chosen, 6))
+    if rates:
         return [(rate, seeds[0]) for rate in rates]
     curve = Curve.of(0, runs)
     if not np.isfinite(curve.means).any():

@@ -19,7 +19,7 @@ from tony.model import Transformer, TransformerConfig
 from tony.model.machine import choose_device
 from tony.runs import Recipe, Run
 from tony.train.progress import Reporter
-from tony.tune.optimum import wanted_runs
+from tony.tune.optimum import best_rate, wanted_runs
 from tony.tune.page import write_page
 from tony.tune.proxy import Parametrization, at_size, parametrized, proxy_width, widths_between, with_values
 from tony.tune.space import Space, default_space, grid_points, random_point
@@ -211,15 +211,21 @@ class Tuning:
     def _wanted(self, values: dict[str, Any], known: dict[tuple, float]) -> list[Job]:
         """The jobs that the check still needs. At the proxy the parametrisations are one and the same."""
         start = float(np.log2(values.get("lr", self.recipe.train.lr)))
+        proxy = {key[3:]: loss for key, loss in known.items() if key[:3] == ("muP", self.width, self.depth)}
+        chosen = best_rate(proxy)
         wanted = []
         for index, (width, depth) in enumerate(self.sizes()):
             ways: Sequence[Parametrization] = ("muP", "standard") if index else ("muP",)
             for how in ways:
                 seeds = range(self.settings.seeds if how == "muP" else 1)
+                # Begun where theory has its best rate, so that a second minimum leads nobody astray.
+                shift = round(np.log2(width / self.width)) if how == "standard" else 0
                 runs = {key[3:]: loss for key, loss in known.items() if key[:3] == (how, width, depth)}
                 wanted += [
                     self.job(how=how, width=width, depth=depth, values={**values, "lr": 2.0**rate}, seed=seed)
-                    for rate, seed in wanted_runs(runs, start, [self.recipe.seed + seed for seed in seeds])
+                    for rate, seed in wanted_runs(
+                        runs, start - shift, [self.recipe.seed + seed for seed in seeds], chosen=chosen
+                    )
                 ]
         return wanted
 
