@@ -89,7 +89,7 @@ def _wider(figures: Figures) -> list[str]:
     wider = figures["wider_is_better"]
     pairs = ", ".join(f"{100 * share:.0f}% ({pair})" for pair, share in wider["pairs"].items())
     return [
-        f"Wider is better at {100 * wider['share']:.1f}% of the points after warm-up, at 2^{wider['log2_lr']:g}: {pairs}."
+        f"Wider is better at {100 * wider['share']:.1f}% of the points after warm-up, at 2^{wider['log2_lr']:g}, mean over {wider['seeds']} seeds: {pairs}."
     ]
 
 
