@@ -203,7 +203,7 @@ def depth_part(results: Results, settings: argparse.Namespace) -> dict[str, Any]
 
 def resnet_part(results: Results, settings: argparse.Namespace) -> dict[str, Any]:
     figures: dict[str, Any] = {}
-    for task, steps in (("fashion", settings.picture_steps), ("digits", settings.picture_steps // 2)):
+    for task, steps in (("fashion", settings.picture_steps), ("digits", settings.picture_steps // 6)):
         load_pictures(task)  # a set that is missing is said before the work
         specs = [
             Spec(task=task, width=width, base_width=settings.channels[0], steps=steps)

@@ -91,11 +91,17 @@ def train(spec: Spec, folder: Path) -> dict[str, Any]:
 def multiply_embedding_lr(trainer: Trainer, factor: float) -> None:
     """Give the embeddings a parameter group of their own, whose learning rate is multiplied."""
     embedding = trainer.model.embedding.weight
-    group = next(g for g in trainer.optimizer.param_groups if any(p is embedding for p in g["params"]))
+    part, group = next(
+        (part, group)
+        for part in trainer.optimizer.parts
+        for group in part.param_groups
+        if any(p is embedding for p in group["params"])
+    )
     group["params"] = [p for p in group["params"] if p is not embedding]
     settings = {key: value for key, value in group.items() if key != "params"}
     settings["lr_factor"] = settings.get("lr_factor", 1.0) * factor
-    trainer.optimizer.add_param_group({**settings, "params": [embedding]})
+    part.add_param_group({**settings, "params": [embedding]})
+    trainer.optimizer.param_groups.append(part.param_groups[-1])
 
 
 def prepare(folder: Path, recipe: Path, overrides: tuple[str, ...]) -> None:
