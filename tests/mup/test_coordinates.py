@@ -15,6 +15,7 @@ from tony.errors import TonyError
 from tony.mup import Plan, Rule, coordinate_check
 from tony.mup.factors import factors
 from tony.mup.slopes import fit_slope
+from tony.mup.watch import watch
 
 WIDTHS = (32, 64, 128, 256)
 WIDER = (*WIDTHS, 512)
@@ -235,3 +236,64 @@ def test_the_model_is_left_without_hooks(models):
 def test_a_check_that_can_say_nothing_is_refused(models, options, message):
     with pytest.raises(TonyError, match=message):
         coordinate_check(models.MLP, mlp_loss, **{"widths": (16, 32, 64), **options})
+
+
+class TorchsAttention(nn.Module):
+    """Two heads of torch's own attention, whose head_dim grows and is divided by its square root: wrong under muP."""
+
+    def __init__(self, width, need_weights=False):
+        super().__init__()
+        self.need_weights = need_weights
+        self.read = nn.Embedding(32, width)
+        self.attention = nn.MultiheadAttention(width, 2, batch_first=True)
+        self.readout = nn.Linear(width, 32)
+
+    def forward(self, ids):
+        x = self.read(ids)
+        hidden = torch.ones(ids.shape[1], ids.shape[1], dtype=torch.bool).triu(1)
+        return self.readout(self.attention(x, x, x, attn_mask=hidden, need_weights=self.need_weights)[0])
+
+
+@pytest.mark.parametrize("need_weights", [False, True])
+def test_the_logits_inside_of_torchs_own_attention_are_watched(need_weights):
+    weights = [Rule("attention.in_proj_weight", "hidden"), Rule("attention.out_proj.weight", "hidden")]
+    biases = [Rule("attention.in_proj_bias", "vector"), Rule("attention.out_proj.bias", "vector")]
+    found = coordinate_check(
+        lambda width: TorchsAttention(width, need_weights), transformer_loss, (16, 32, 64, 128, 256),
+        plan=lambda *models: Plan(*models, rules=weights + biases), lr=3e-2, seeds=3,
+    )  # fmt: skip
+    assert any(line.layer == "attention attention logits" for line in found.lines)
+    assert not found.passed
+
+
+def test_attention_called_by_keyword_is_watched():
+    q, k, v = torch.randn(3, 2, 4, 5, 8).unbind()
+
+    class Named(nn.Module):
+        def forward(self, x):
+            mixed = F.scaled_dot_product_attention(query=q, key=k, value=v, scale=0.5)
+            return torch.softmax(input=mixed, dim=-1) + torch.special.softmax(x, dim=-1)
+
+    with watch(Named()) as watcher:
+        Named()(x := torch.randn(2, 4, 5, 8))
+    fused, named, special = watcher.seen.values()
+    torch.testing.assert_close(fused, 0.5 * q @ k.transpose(-1, -2))
+    torch.testing.assert_close(named, F.scaled_dot_product_attention(q, k, v, scale=0.5))
+    torch.testing.assert_close(special, x)
+
+
+def test_outputs_in_a_dict_or_changed_in_place_are_kept_as_they_were():
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = nn.Linear(3, 4)
+
+        def forward(self, x):
+            return {"count": 1, "states": self.inner(x).relu_()}
+
+    model, x = Model(), torch.randn(5, 3)
+    with torch.no_grad(), watch(model) as watcher:
+        model(x)
+        before = model.inner.weight @ x.T + model.inner.bias[:, None]
+    torch.testing.assert_close(watcher.seen["inner"], before.T)
+    torch.testing.assert_close(watcher.seen["model"], before.T.relu())

@@ -1,7 +1,9 @@
 """The plan: at the base nothing changes, bit for bit; what it cannot know is an error that names the parameter; it survives
 saving, and nothing is ever scaled twice."""
 
+import copy
 import math
+import pickle
 
 import pytest
 import torch
@@ -269,3 +271,27 @@ def test_a_model_of_another_plan_is_refused(models):
         plan.groups(nn.Linear(3, 3), lr=1.0)
     with pytest.raises(TonyError, match=r"first\.weight: in the plan but not in the model"):
         plan.groups(nn.Sequential(), lr=1.0)
+
+
+def test_plans_go_to_other_processes_by_pickle(models):
+    plan = Plan(models.MLP(16), models.MLP(32), model := models.MLP(64))
+    plan.init_(model)
+    for other in (pickle.loads(pickle.dumps(plan)), copy.deepcopy(plan)):
+        assert other.rows == plan.rows
+        with pytest.raises(TonyError, match="init_ was called before"):
+            other.init_(model)
+    with pytest.raises(TonyError, match="init_ was called before"):
+        plan.init_(nn.DataParallel(model))
+
+
+def test_a_compiled_target_is_planned_as_the_module_inside(models):
+    target = models.MLP(64)
+    plain = Plan(models.MLP(16), models.MLP(32), target)
+    assert Plan(models.MLP(16), models.MLP(32), torch.compile(target, backend="eager")).rows == plain.rows
+
+
+def test_a_saved_role_that_does_not_exist_is_named(models):
+    state = Plan(models.MLP(16), models.MLP(32), models.MLP(64)).to_dict()
+    state["parameters"][0]["role"] = "hiddn"
+    with pytest.raises(TonyError, match=r"first\.weight has role 'hiddn'"):
+        Plan.from_dict(state)

@@ -216,3 +216,30 @@ def test_roles_come_one_for_each_parameter(models):
     metas = [models.meta(models.ConvNet, width=w) for w in (8, 16, 32)]
     rows = list(assign_roles(*metas, rules=(), init="fan_in"))
     assert [row.name for row in rows] == [name for name, _ in metas[2].named_parameters()]
+
+
+def test_fixed_key_value_heads_are_refused_wherever_they_stand():
+    def make(width):
+        layers = {"q": nn.Linear(width, width), "o": nn.Linear(width, width)}
+        return nn.ModuleDict({**layers, "k": nn.Linear(width, 8), "v": nn.Linear(width, 8)})
+
+    with pytest.raises(TonyError, match=r"k\.weight: reads what grows, writes what stays 8"):
+        rows_of(make)
+    lone = rows_of(lambda n: nn.ModuleDict({"body": nn.Linear(n, n), "value": nn.Linear(n, 1)}))
+    assert lone["value.weight"].role == "output", "the value head of a policy is a readout"
+
+
+@pytest.mark.parametrize("role", ["input", "output", "vector"])
+def test_a_hidden_matrix_is_not_said_to_be_anything_else(role):
+    with pytest.raises(TonyError, match=f"weight: dimensions 0 and 1 both grow, .* hidden and not {role}"):
+        rows_of(lambda n: nn.Linear(n, n), rules=Rule("weight", role))
+
+
+def test_projected_lstms_are_drawn_by_their_hidden_size():
+    """torch draws every parameter U(-1, 1) * hidden_size^-1/2, the projection's output size notwithstanding."""
+    rows = rows_of(lambda n: nn.LSTM(4, n, proj_size=8), base=16, wider=32, target=256)
+    plain = rows_of(lambda n: nn.LSTM(4, n), base=16, wider=32, target=256)
+    assert rows["weight_ih_l0"].init == plain["weight_ih_l0"].init == pytest.approx(4)
+    assert rows["weight_hh_l0"].init == pytest.approx(4), "reads a fixed size, as the input"
+    assert rows["weight_hr_l0"].role == "output"
+    assert rows["weight_hr_l0"].init / 4 == pytest.approx(1 / 16), "1/16 of the base's in all"

@@ -5,7 +5,7 @@ import pytest
 
 from tony.errors import TonyError
 from tony.runs import load_recipe
-from tony.tune.space import Choice, Range, default_space, grid_points, random_point, read_space
+from tony.tune.space import Choice, Range, check_space, default_space, grid_points, random_point, read_space
 
 
 def test_forms_that_people_write():
@@ -43,3 +43,18 @@ def test_random_points_are_fixed_by_seed_and_index_and_even_in_the_logarithm():
 def test_the_default_space_has_no_attention_scale_without_qk_norm():
     assert "attention_scale" in default_space(load_recipe({}))
     assert "attention_scale" not in default_space(load_recipe({}, ["model.qk_norm=false"]))
+
+
+@pytest.mark.parametrize(
+    ("item", "said"),
+    [
+        ("decay=0.5|7", r"--space decay=0.5\|7: 7: input should be less than or equal to 1"),
+        ("lr=0", "--space lr=0: 0: input should be greater than 0"),
+        ("init_scale=-1", "--space init_scale=-1: -1: input should be greater than 0"),
+    ],
+)
+def test_values_that_no_recipe_takes_are_named_before_any_work(item, said, repository):
+    recipe = load_recipe(repository / "recipes" / "digits.toml")
+    check_space(recipe, default_space(recipe))
+    with pytest.raises(TonyError, match=said):
+        check_space(recipe, read_space([item]))

@@ -102,6 +102,12 @@ def test_a_proxy_larger_than_the_target_is_an_error(goal, tmp_path):
         Tuning(goal, tmp_path, replace(QUICK, width=64), Silent())
 
 
+@pytest.mark.parametrize("size", [{"width": -16}, {"width": 0}, {"depth": -1}])
+def test_a_proxy_without_a_size_is_an_error(goal, tmp_path, size):
+    with pytest.raises(TonyError, match="both are 1 or more"):
+        Tuning(goal, tmp_path, replace(QUICK, **size), Silent())
+
+
 def test_a_database_that_cannot_be_opened_is_named(goal, tmp_path):
     settings = replace(QUICK, storage="postgresql://me:secret@nowhere.invalid/tony")
     with pytest.raises(TonyError, match="me@nowhere") as caught:

@@ -26,8 +26,8 @@ def tune(
     space: Annotated[
         list[str] | None, typer.Option(help="NAME=LOW..HIGH or NAME=A|B|C; again for more names. Default: lr, scales, decay")
     ] = None,
-    width: Annotated[int | None, typer.Option(help="of the proxy; default a quarter of the target's")] = None,
-    depth: Annotated[int | None, typer.Option(help="of the proxy; default the target's")] = None,
+    width: Annotated[int | None, typer.Option(help="of the proxy; default a quarter of the target's", min=1)] = None,
+    depth: Annotated[int | None, typer.Option(help="of the proxy; default the target's", min=1)] = None,
     share: Annotated[float, typer.Option(help="of the target's tokens, that a trial is trained on")] = 0.125,
     check: Annotated[
         bool, typer.Option("--check/--no-check", help="sweep the learning rate over sizes, muP against standard")

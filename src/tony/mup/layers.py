@@ -59,11 +59,11 @@ def use_of(owner: nn.Module, leaf: str, shape: Sequence[int], law: Law) -> Use |
             return Use((1,), (0,), xavier, leaf)
         if leaf in ("bias_k", "bias_v"):
             return Use((), everything, xavier, leaf)
-    if isinstance(owner, nn.RNNBase) and len(shape) == 2:
-        # Every parameter is drawn U(-1, 1) * hidden^-1/2, also those that read the input.
-        return Use((1,), (0,), "constant" if law == "constant" else "fan_in", "weight_hh_l0")
     if isinstance(owner, nn.RNNBase):
-        return Use((), everything, "constant" if law == "constant" else "fan_in", "weight_hh_l0")
+        # Every parameter is drawn U(-1, 1) * hidden^-1/2, also those that read the input.
+        like = "weight_hr_l0" if owner.proj_size else "weight_hh_l0"
+        reads, writes = ((1,), (0,)) if len(shape) == 2 else ((), everything)
+        return Use(reads, writes, "constant" if law == "constant" else "fan_in", like)
     if sum(size > 1 for size in shape) <= 1:
         return Use((), everything, "constant")
     return None

@@ -18,7 +18,7 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +27,7 @@ from tony.atomic import write_json
 from tony.errors import TonyError
 from tony.mup.factors import MuonAdjustment, Optimizer, Row, check_optimizer, factors
 from tony.mup.roles import assign_roles
-from tony.mup.rules import Depth, Law, Rule, Setting, check_law, factor_for, matches, setting_for
+from tony.mup.rules import Depth, Law, Role, Rule, Setting, check_law, factor_for, matches, setting_for
 
 FORMAT = 1
 
@@ -57,13 +57,15 @@ class Plan:
         wider: nn.Module,
         target: nn.Module,
         *,
-        rules: Sequence[Rule] = (),
+        rules: Sequence[Rule] | Rule = (),
         depth: Depth | None = None,
         multipliers: Mapping[str, float] | None = None,
         init_scales: Mapping[str, float] | None = None,
         init: Law = "fan_in",
     ) -> None:
         check_law(init, "Plan")
+        rules = (rules,) if isinstance(rules, Rule) else rules
+        base, wider, target = (_unwrapped(model) for model in (base, wider, target))
         rows = {row.name: row for row in assign_roles(base, wider, target, rules, init)}
         _check_patterns([rule.pattern for rule in rules], rows, "rules")
         if depth is not None:
@@ -235,11 +237,18 @@ class Plan:
             initialised = bool(state["initialised"])
         except (KeyError, TypeError) as error:
             raise TonyError(f"no plan: {error} is missing or wrong. Save one with plan.save(path)") from None
+        odd = next((row for row in rows if row.role not in get_args(Role)), None)
+        if odd:
+            raise TonyError(f"no plan: {odd.name} has role {odd.role!r}. Save one with plan.save(path)")
         plan = cls.__new__(cls)
         plan.rows = {row.name: row for row in rows}
         plan._initialised = weakref.WeakSet()
         plan._saved_initialised = initialised
         return plan
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For pickle, spawned workers and copies: what `to_dict` keeps."""
+        return type(self).from_dict, (self.to_dict(),)
 
     def save(self, path: str | Path) -> None:
         """Write the plan as JSON."""
@@ -310,10 +319,10 @@ def _check_patterns(patterns: Sequence[str], rows: Mapping[str, Row], where: str
 
 
 def _unwrapped(model: nn.Module) -> nn.Module:
-    """The module inside torch.compile's and DistributedDataParallel's wrappers."""
+    """The module inside torch.compile's and data parallel wrappers."""
     while True:
         inner = getattr(model, "_orig_mod", None)
-        if inner is None and isinstance(model, nn.parallel.DistributedDataParallel):
+        if inner is None and isinstance(model, (nn.parallel.DistributedDataParallel, nn.DataParallel)):
             inner = model.module
         if inner is None:
             return model

@@ -161,8 +161,13 @@ def _heads(module: nn.Module) -> tuple[set[int], set[int]]:
 def _check_bottlenecks(rows: Sequence[Row], rules: Sequence[Rule]) -> None:
     """A weight that reads width and writes a fixed size, with hidden weights after it, may be no readout."""
     last = max((i for i, row in enumerate(rows) if row.role == "hidden"), default=0)
-    for row in rows[:last]:
-        if row.role == "output" and not _has_said_role(row.name, rules):
+    unsaid = [
+        (i, row) for i, row in enumerate(rows) if row.role == "output" and not _has_said_role(row.name, rules)
+    ]
+    keys = [row.name for _, row in unsaid if KEYS.search(row.name)]
+    for i, row in unsaid:
+        # Keys and values together are an attention's, wherever it stands; a lone "value" may be a readout.
+        if i < last or (len(keys) > 1 and row.name in keys):
             raise TonyError(
                 f"{row.name}: reads what grows, writes what stays {row.shape[0]}, and hidden layers follow. Key/value heads "
                 "that stay fixed? Let them grow with the width. A router or a readout? "
@@ -240,6 +245,12 @@ def _by_rule(parameter: Found, rule: Rule, use: Use | None) -> tuple[Role, float
         role = role if growing else "scalar"
     if role == "scalar" or not growing:
         return "scalar", 1.0, 1.0
+    summed = set(growing) & set(said or ())
+    if len(growing) == 2 and said and (len(summed) < 2 if role == "output" else summed and role != "hidden"):
+        raise TonyError(
+            f"{parameter.name}: dimensions {growing[0]} and {growing[1]} both grow, one that is summed over and one that is "
+            f"written, so it is hidden and not {role}. Give Rule({rule.pattern!r}, role='hidden')"
+        )
     if role in ("input", "vector"):
         return role, 1.0, parameter.growth(growing)
     if role == "output":

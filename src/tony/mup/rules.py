@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -99,8 +100,10 @@ class Depth:
         object.__setattr__(
             self, "writes", (self.writes,) if isinstance(self.writes, str) else tuple(self.writes)
         )
-        if not self.ratio > 0:
-            raise TonyError(f"Depth: ratio {self.ratio} is the target's depth over the base's: more than 0")
+        if not 0 < self.ratio < math.inf:
+            raise TonyError(
+                f"Depth: ratio {self.ratio} is the target's depth over the base's: more than 0, and finite"
+            )
         if self.init not in ("constant", "inverse_sqrt"):
             raise TonyError(f"Depth: no init {self.init!r}. Known: constant, inverse_sqrt")
 
@@ -130,6 +133,6 @@ def factor_for(factors: Mapping[str, float], name: str, what: str) -> float:
     pattern = next((pattern for pattern in factors if matches(pattern, name)), None)
     if pattern is None:
         return 1.0
-    if not factors[pattern] > 0:
-        raise TonyError(f"{what}[{pattern!r}] is {factors[pattern]}: a factor is more than 0")
+    if not 0 < factors[pattern] < math.inf:
+        raise TonyError(f"{what}[{pattern!r}] is {factors[pattern]}: a factor is more than 0, and finite")
     return factors[pattern]

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
+from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-SOFTMAX = (torch.softmax, torch.Tensor.softmax, F.softmax)
+SOFTMAX = (torch.softmax, torch.Tensor.softmax, torch.special.softmax, F.softmax)
+FUSED = F.scaled_dot_product_attention
 MASKED = -1e8  # models mask with -inf or with a large negative number
 
 
@@ -33,7 +35,9 @@ class Watcher:
         self._calls.clear()
 
     def keep(self, name: str, value: Any) -> None:
-        """Remember the first floating-point tensor of `value`."""
+        """Remember the first floating-point tensor of `value`, as it is now."""
+        if isinstance(value, Mapping):
+            value = list(value.values())
         if isinstance(value, (tuple, list)):
             value = next((v for v in value if isinstance(v, Tensor)), None)
         if not isinstance(value, Tensor) or not value.is_floating_point():
@@ -41,7 +45,7 @@ class Watcher:
         self._calls[name] += 1
         if self._calls[name] > 1:
             name = f"{name} ({self._calls[name]})"
-        self.seen[name] = value.detach()
+        self.seen[name] = value.detach().clone()
 
 
 class _Logits(TorchFunctionMode):
@@ -53,15 +57,33 @@ class _Logits(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
-        logits = None
-        if func in SOFTMAX and args:
-            logits = args[0].detach()
-        elif func is F.scaled_dot_product_attention:
-            logits = _fused_logits(*args[:2], scale=kwargs.get("scale"))
-        if logits is not None:
-            name = f"{self.running[-1]} attention logits".strip()
-            self.watcher.keep(name, torch.where(logits > MASKED, logits, torch.zeros_like(logits)))
+        if func is F.multi_head_attention_forward:
+            # The mode is off inside of a function that it is told of, and torch's own attention calls these two there.
+            with (
+                patch.object(F, "softmax", self._telling(F.softmax)),
+                patch.object(F, "scaled_dot_product_attention", self._telling(FUSED)),
+            ):
+                return func(*args, **kwargs)
+        self._tell(func, args, kwargs)
         return func(*args, **kwargs)
+
+    def _telling(self, func: Callable) -> Callable:
+        def told(*args: Any, **kwargs: Any) -> Any:
+            self._tell(func, args, kwargs)
+            return func(*args, **kwargs)
+
+        return told
+
+    def _tell(self, func: Callable, args: tuple, kwargs: dict[str, Any]) -> None:
+        if func in SOFTMAX:
+            logits = (*args, kwargs.get("input"))[0].detach()
+        elif func is FUSED:
+            q, k = (*args, *(kwargs[name] for name in ("query", "key") if name in kwargs))[:2]
+            logits = _fused_logits(q, k, scale=kwargs.get("scale"))
+        else:
+            return
+        name = f"{self.running[-1]} attention logits".strip()
+        self.watcher.keep(name, torch.where(logits > MASKED, logits, torch.zeros_like(logits)))
 
 
 def _fused_logits(q: Tensor, k: Tensor, scale: float | None) -> Tensor:

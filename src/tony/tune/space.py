@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from tony.errors import TonyError
 from tony.runs import Recipe
+from tony.runs.recipe import MupRecipe, TrainRecipe
 from tony.tune.proxy import KEYS
 
 DIGITS = 4  # significant ones of a drawn value: recipes are read by people
@@ -100,6 +102,25 @@ def read_space(items: Sequence[str]) -> Space:
             raise TonyError(f"{item!r}: write {name}=LOW..HIGH (0 < LOW < HIGH) or {name}=A|B|C")
         space[name] = found
     return space
+
+
+def check_space(recipe: Recipe, space: Space) -> None:
+    """Whether a recipe can hold what the space may choose.
+
+    Raises:
+        TonyError: a value outside of what its key takes, by name.
+    """
+    sections = {"train": recipe.train.model_dump(), "mup": {"base_width": recipe.model.width}}
+    for name, choices in space.items():
+        section, key = KEYS[name]
+        values = (choices.low, choices.high) if isinstance(choices, Range) else choices.values
+        for value in values:
+            kind = TrainRecipe if section == "train" else MupRecipe
+            try:
+                kind.model_validate({**sections[section], key: value})
+            except ValidationError as error:
+                said = error.errors()[0]["msg"]
+                raise TonyError(f"--space {name}={choices}: {value:g}: {said[0].lower()}{said[1:]}") from None
 
 
 def grid_points(space: Space) -> list[dict[str, Any]]:

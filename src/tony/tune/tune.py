@@ -22,7 +22,7 @@ from tony.train.progress import Reporter
 from tony.tune.optimum import best_rate, wanted_runs
 from tony.tune.page import write_page
 from tony.tune.proxy import Parametrization, at_size, parametrized, proxy_width, widths_between, with_values
-from tony.tune.space import Space, default_space, grid_points, random_point
+from tony.tune.space import Space, check_space, default_space, grid_points, random_point
 from tony.tune.sweep import Job, Sweep
 from tony.tune.trial import Data, Outcome
 from tony.tune.verdict import Checked, Verdict
@@ -110,8 +110,10 @@ class Tuning:
         if not 0 < settings.share <= 1 or settings.trials < 1 or settings.seeds < 1:
             raise TonyError("tune: share is within 0 and 1, trials and seeds are 1 or more")
         self.settings, self.reporter = settings, reporter
-        self.width = settings.width or proxy_width(recipe)
-        self.depth = settings.depth or recipe.model.depth
+        self.width = proxy_width(recipe) if settings.width is None else settings.width
+        self.depth = recipe.model.depth if settings.depth is None else settings.depth
+        if self.width < 1 or self.depth < 1:
+            raise TonyError(f"tune: a proxy of width {self.width} and depth {self.depth}: both are 1 or more")
         if self.width > recipe.model.width or self.depth > recipe.model.depth:
             raise TonyError(
                 f"tune: a proxy of width {self.width} and depth {self.depth} is larger than the target, "
@@ -123,6 +125,7 @@ class Tuning:
         self.space = settings.space or default_space(recipe)
         if "attention_scale" in self.space and not recipe.model.qk_norm:
             raise TonyError("tune: an attention scale needs model.qk_norm=true, whose gain absorbs it")
+        check_space(recipe, self.space)
         self.run = Run.create(self.recipe, root)
         self.data = Data.of(self.run, reporter)
 
