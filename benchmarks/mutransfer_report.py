@@ -110,16 +110,23 @@ def _reverse(figures: Figures) -> list[str]:
 
 def _embedding(figures: Figures) -> list[str]:
     widths = list(figures["all"]["widths"])
+
+    def best(at: Figures) -> str:
+        return f"2^{at['log2_factor']:.2f}" + ("" if at["is_interior"] else " (edge)")
+
     rows = [
-        (name, *(f"2^{figures[name]['widths'][width]['log2_factor']:+.2f}" for width in widths), f"{figures[name]['slope']:+.2f}")
+        (name, *(best(figures[name]["widths"][width]) for width in widths), f"{figures[name]['slope']:+.2f}",
+         f"{100 * figures[name]['constant_over_falling']:+.2f}%")
         for name in ("all", "text", "image", "audio")
     ]  # fmt: skip
+    head = ("loss of", *(f"width {width}" for width in widths), "slope", "constant against falling")
     return [
         "## The embeddings' own learning rate",
-        "Best factor on the embeddings' learning rate, by width, and its slope in log2: a constant rule says 0, 1/sqrt(width) says -0.5.",
-        _table(("loss of", *(f"width {width}" for width in widths), "slope"), rows),
-        f"Nearer to {figures['nearer_to']}. At the widest, a constant rate changes the loss by "
-        f"{100 * figures['constant_over_falling_at_the_widest']:+.2f}% against one that falls with 1/sqrt(width).",
+        "Best factor on the embeddings' learning rate beside that of all else, by width, and its slope in log2: a constant rule says 0, "
+        "1/sqrt(width) says -0.5. Last: the loss of the widest model if the narrowest one's factor is kept, against dividing it by "
+        "sqrt(width).",
+        _table(head, rows),
+        f"Nearer to {figures['nearer_to']}.",
     ]  # fmt: skip
 
 
