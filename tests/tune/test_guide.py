@@ -19,7 +19,7 @@ def test_the_guide_is_true(repository, capsys):
         option.replace("-", "_").removeprefix("no_") for option in re.findall(r"--([a-z][a-z-]+)", guide)
     }
     assert options <= known, options - known
-    for item in re.findall(r"--space (\S+)", guide):
+    for item in re.findall(r"--space ([^\s`]+)", guide):
         assert read_space([item])
     table = re.findall(r"^\| (`.*?) \|", guide, re.MULTILINE)
     assert set(re.findall(r"`(\w+)`", " ".join(table))) == set(KEYS)
