@@ -13,6 +13,10 @@ from tony.tune import Curve
 from tony.tune.figures import LOOK, draw_rates
 
 PAGE = "mutransfer-measured.md"
+TITLES = {
+    "fashion": "ResNet on Fashion-MNIST, SGD with momentum",
+    "digits": "ResNet on scikit-learn's digits, SGD with momentum",
+}
 Figures = Mapping[str, Any]
 
 
@@ -29,15 +33,9 @@ def write_page(
         "the vertex of a parabola around the least loss, with a 95% interval (parametric bootstrap over seeds). Rings mark it, crosses "
         "are runs that diverged, the shade is the range of the seeds.",
     ]  # fmt: skip
-    titles = {
-        "width": "Transformer, width 64 to 512",
-        "depth": "Transformer, depth 2 to 8",
-        "fashion": "ResNet on Fashion-MNIST, SGD with momentum",
-        "digits": "ResNet on scikit-learn's digits, SGD with momentum",
-    }
     figures = {**found, **found.get("resnet", {})}
     for name, pair in curves.items():
-        sections += _sweep(folder, name, titles[name], figures[name], pair)
+        sections += _sweep(folder, name, figures[name], pair)
         if name == "width":
             sections += _wider(figures[name])
         if name == "width" and "reverse" in found:
@@ -49,9 +47,8 @@ def write_page(
     (folder / PAGE).write_text("\n\n".join(sections) + "\n", encoding="utf-8")
 
 
-def _sweep(
-    folder: Path, name: str, title: str, figures: Figures, curves: Mapping[str, Sequence[Curve]]
-) -> list[str]:
+def _sweep(folder: Path, name: str, figures: Figures, curves: Mapping[str, Sequence[Curve]]) -> list[str]:
+    sizes = [curve.size for curve in curves["muP"]]
     picture = f"mutransfer-{name}.png"
     with rc_context({**LOOK, "figure.facecolor": "white"}):
         drawn = Figure(figsize=(9.6, 4.2), layout="constrained")
@@ -76,7 +73,7 @@ def _sweep(
     )
     error = "" if mine["regret_error"] is None else f" (standard error {100 * mine['regret_error']:.2f}%)"
     return [
-        f"## {title}",
+        f"## {TITLES.get(name, 'Transformer')}, {figures['over']} {sizes[0]} to {sizes[-1]}",
         f"![Loss against learning rate, muP and standard]({picture})",
         _table(head, rows),
         f"The best rate drifts by a factor of {_factor(mine['drift_log2'])} under muP, {_factor(plain['drift_log2'])} under the standard "

@@ -20,6 +20,8 @@ def test_every_part_ends_in_figures_and_goes_on(repository, tmp_path):
             repository / "benchmarks" / "mutransfer.py",
             "--folder",
             tmp_path,
+            "--docs",
+            tmp_path,
             "--part",
             part,
         ]
@@ -32,6 +34,8 @@ def test_every_part_ends_in_figures_and_goes_on(repository, tmp_path):
         assert set(found[how]["log2_lr"]) == {"32", "64"}
     assert found["muP"]["log2_lr"]["32"]["value"] == found["standard"]["log2_lr"]["32"]["value"]
     assert "<svg" in (tmp_path / "width.html").read_text()
+    page = (tmp_path / "mutransfer-measured.md").read_text()
+    assert "## Transformer, width 32 to 64\n" in page and (tmp_path / "mutransfer-width.png").is_file()
     known = (tmp_path / "runs.jsonl").read_bytes()
     with (tmp_path / "runs.jsonl").open("ab") as file:
         file.write(b'{"key": "cut short by a k')
