@@ -104,8 +104,4 @@ class _Int8(nn.Module):
 def _few(x: Tensor, layout: Tensor) -> Tensor:
     """x (..., in) times a weight laid out for STEP rows."""
     flat = x.reshape(-1, x.shape[-1])
-    rows = flat.shape[0]
-    if rows % STEP:
-        flat = F.pad(flat, (0, 0, 0, -rows % STEP))
-    out = torch.ops.mkldnn._linear_pointwise(flat, layout, None, "none", [], "")
-    return out[:rows].view(*x.shape[:-1], -1)
+    return torch.ops.mkldnn._linear_pointwise(flat, layout, None, "none", [], "").view(*x.shape[:-1], -1)

@@ -101,6 +101,10 @@ class View:
         self._lengths = torch.tensor(lengths, dtype=torch.int64, device=store.device)
         self._longest, self._uniform, self._reach = max(lengths), len(set(lengths)) == 1, reach
         self._positions = self._lengths[:, None]
+        # By layer (B, K, S, k or E), made at once: a layer's own slicing costs more than its copy of a new key.
+        self._keys, self._values = (
+            side[:, self._rows].unbind() for side in (store.keys, store.values)
+        )
 
     @property
     def is_empty(self) -> bool:
@@ -129,14 +133,13 @@ class View:
         if self._store.sketch:
             keys = self._store.sketch.of_keys(layer, keys)
         out = []
-        for store, new in ((self._store.keys, keys), (self._store.values, values)):
-            mine = store[layer, self._rows]
+        for mine, new in ((self._keys[layer], keys), (self._values[layer], values)):
             if self._uniform:
-                mine[:, :, self._longest : self._longest + new.shape[2]] = new
+                mine.narrow(2, self._longest, new.shape[2]).copy_(new)
             else:
                 rows = torch.arange(mine.shape[0], device=mine.device)[:, None]
                 mine[rows, :, self._positions] = new.transpose(1, 2).to(mine.dtype)
-            out.append(mine[:, :, : self._end])
+            out.append(mine.narrow(2, 0, self._end))
         return out[0], out[1]
 
     def ask(self, layer: int, queries: Tensor) -> Tensor:

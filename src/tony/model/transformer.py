@@ -76,18 +76,24 @@ class RMSNorm(nn.Module):
 
 
 def rotary_table(positions: Tensor, head_dim: int, base: float) -> tuple[Tensor, Tensor]:
-    """Cosines and sines, float32 of shape (*positions.shape, 1, E/2), of rotary positions (Su et al. 2021)."""
+    """Cosines, and sines with the sign that `rotate` wants, of rotary positions (Su et al. 2021).
+
+    Both are float32 of shape (*positions.shape, 1, E); the halves of the cosines are alike, the first half of the sines is
+    negative.
+    """
     frequency = base ** (
         -torch.arange(0, head_dim, 2, device=positions.device, dtype=torch.float32) / head_dim
     )
     angle = positions[..., None, None].float() * frequency
-    return angle.cos(), angle.sin()
+    cos, sin = angle.cos(), angle.sin()
+    return torch.cat((cos, cos), dim=-1), torch.cat((-sin, sin), dim=-1)
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """x (..., heads, E) turned by its position; halves are the pairs (the convention of Hugging Face checkpoints)."""
-    a, b = x.float().chunk(2, dim=-1)
-    return torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1)
+    x = x.float()
+    a, b = x.chunk(2, dim=-1)
+    return torch.addcmul(x * cos, torch.cat((b, a), dim=-1), sin)
 
 
 def causal_bias(length: int, window: int | None, like: Tensor) -> Tensor:
@@ -116,10 +122,11 @@ class Attention(nn.Module):
     def project(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         """Queries, keys and values (..., H + 2K, E) of x (..., D), queries and keys normalised and rotated."""
         qkv = self.qkv(x).unflatten(-1, (-1, self.head_dim))
-        q, k, v = qkv.split((self.heads, self.kv_heads, self.kv_heads), dim=-2)
+        qk, v = qkv.split((self.heads + self.kv_heads, self.kv_heads), dim=-2)
         if self.q_norm is not None and self.k_norm is not None:
-            q, k = self.q_norm(q), self.k_norm(k)
-        return torch.cat((rotate(q, cos, sin).to(v.dtype), rotate(k, cos, sin).to(v.dtype), v), dim=-2)
+            q, k = qk.split((self.heads, self.kv_heads), dim=-2)
+            qk = torch.cat((self.q_norm(q), self.k_norm(k)), dim=-2)
+        return torch.cat((rotate(qk, cos, sin).to(v.dtype), v), dim=-2)
 
     def mix(self, qkv: Tensor, segments: Segments, shared: dict) -> Tensor:
         """qkv (N, H + 2K, E) of packed documents -> (N, H * E); a position sees its own document's past only.

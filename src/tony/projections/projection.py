@@ -323,7 +323,8 @@ class AsymmetricRandomProjection(ClassNamePrefixFeaturesOutMixin, TransformerMix
 
     def _solve(self) -> None:
         fewest = min(self._left.count, self._right.count or self._left.count)
-        folds = [self._moments()]
+        everything = self._moments()
+        folds = [everything]
         shrinkage = self.shrinkage
         if shrinkage == "auto" and fewest >= 2:
             folds = [self._moments(0), self._moments(1)]
@@ -331,7 +332,6 @@ class AsymmetricRandomProjection(ClassNamePrefixFeaturesOutMixin, TransformerMix
         if shrinkage == "auto" and fewest < 2:
             settings = settings[-1:] if self.method in ("unbiased-optimal", "truncated") else settings[:1]
         self._choice = selection.choose(settings, folds, self.method, self.projection, self.n_components_)
-        everything = self._moments()
         self._basis = self._choice.candidate.fit(*everything)
         fitted = Judge(self.method, self.projection, self._basis, *everything)
         plain = Judge("oblivious", self.projection, oblivious(self.n_features_in_), *everything)
