@@ -7,7 +7,7 @@ import pytest
 from scipy import sparse
 
 from tony.errors import TonyError
-from tony.projections import AsymmetricRandomProjection, approximate_matmul
+from tony.projections import AsymmetricRandomProjection, ProjectionWarning, approximate_matmul
 from tony.projections.selection import METHODS
 from tony.projections.variance import PROJECTIONS
 
@@ -129,3 +129,76 @@ def test_wrong_matrices():
         approximate_matmul(X, W[0], 3)
     with pytest.raises(TonyError, match="failure=0"):
         approximate_matmul(X, W.T, 3).bound(0)
+
+
+@pytest.mark.parametrize("size", [1e200, 1e100, 1e-100])
+def test_numbers_whose_moments_do_not_exist_are_refused(size):
+    with pytest.raises(TonyError, match=r"X holds values up to .*: scale it"):
+        AsymmetricRandomProjection(3).fit(X * size, other=W)
+    with pytest.raises(TonyError, match="other holds values"):
+        AsymmetricRandomProjection(3).fit(X, other=sparse.csr_matrix(W * size))
+    stream = AsymmetricRandomProjection(3).partial_fit(X)
+    with pytest.raises(TonyError, match="X holds values"):
+        stream.partial_fit(X * size)
+    assert stream.report_.rows_left == 40
+
+
+@pytest.mark.parametrize("method", ["auto", "diagonal", "low-rank"])
+def test_very_large_beside_very_small_is_in_reach(method):
+    wide = RNG.normal(size=(80, 320)).astype(np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        warnings.simplefilter("ignore", ProjectionWarning)
+        for x, w in ((wide * np.float32(1e25), wide * np.float32(1e-25)), (X * 1e60, W * 1e-60)):
+            fitted = AsymmetricRandomProjection(5, method, random_state=0).fit(x, other=w)
+            assert 0 < fitted.expected_error() < np.inf
+            assert np.isfinite(fitted.transform(x)).all()
+
+
+def test_targets_far_too_small_to_square_are_targets():
+    fitted, plain = (AsymmetricRandomProjection(3, random_state=0).fit(X, X[:, 0] * c) for c in (1e-170, 1.0))
+    assert fitted.transform(X) == pytest.approx(plain.transform(X))
+
+
+def test_columns_in_another_order_are_refused():
+    pandas = pytest.importorskip("pandas")
+    x, w = (pandas.DataFrame(rows, columns=list("abcdefghijkl")) for rows in (X, W))
+    fitted = AsymmetricRandomProjection(3, random_state=0).fit(x, other=w)
+    for call in (
+        lambda turned: AsymmetricRandomProjection(3).fit(x, other=turned),
+        lambda turned: fitted.transform_right(turned),
+        lambda turned: fitted.expected_error(X=x, other=turned),
+    ):
+        with pytest.raises(TonyError, match="not those of X in the same order"):
+            call(w[w.columns[::-1]])
+    fitted.transform_right(W)  # arrays have no names
+    with pytest.raises(TonyError, match="columns of A are not the rows of B"):
+        approximate_matmul(x, w[w.columns[::-1]].T, 3)
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        (np.array([["x", 0], ["z", 1]] * 20, dtype=object), "y mixes types|Unknown label"),
+        ([[1], [1, 2]] * 20, "y is ragged"),
+    ],
+)
+def test_wrong_targets(y, message):
+    with pytest.raises(TonyError, match=message):
+        AsymmetricRandomProjection(3).fit(X, y)
+
+
+def test_sparse_targets_are_targets():
+    y = (X[:, :3] > 0).astype(int)
+    dense, thin = (
+        AsymmetricRandomProjection(3, random_state=0).fit(X, own) for own in (y, sparse.csr_matrix(y))
+    )
+    assert thin.transform(X) == pytest.approx(dense.transform(X))
+
+
+@pytest.mark.parametrize(
+    ("a", "b"), [([1.0, 2.0], [[1.0], [2.0]]), (None, [[1.0]]), ([[1.0, 2.0]], "text"), (3.0, [[1.0]])]
+)
+def test_products_of_other_things_than_matrices(a, b):
+    with pytest.raises(TonyError, match="a matrix has two dimensions"):
+        approximate_matmul(a, b, 1)

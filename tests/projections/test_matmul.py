@@ -1,5 +1,7 @@
 """Protects approximate products: the error is the one announced, the bound holds, light methods gain."""
 
+import warnings
+
 import numpy as np
 import pytest
 from scipy import sparse
@@ -46,3 +48,21 @@ def test_sparse_and_tensors():
 def test_full_width_is_exact():
     left, right = matrices(24)
     assert approximate_matmul(left, right, 24).estimate == pytest.approx(left @ right, abs=1e-8)
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.float32])
+@pytest.mark.parametrize("method", ["auto", "full", "unbiased-optimal", "truncated"])
+def test_bounds_of_exact_products_count_rounding_in(method, kind):
+    """More numbers than the rank: the estimate is exact but for rounding, and the bound is no less than that."""
+    rng = np.random.default_rng(0)
+    a = (rng.normal(size=(30, 3)) @ rng.normal(size=(3, 20))).astype(kind)
+    b = rng.normal(size=(20, 25)).astype(kind)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for rows in (a, a[:1]):
+            within = 0
+            for seed in range(20):
+                product = approximate_matmul(rows, b, 5, method=method, random_state=seed)
+                off = np.linalg.norm(product.estimate - rows.astype(float) @ b)
+                within += off <= product.bound(0.05)
+            assert within >= 19

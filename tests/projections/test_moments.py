@@ -13,13 +13,13 @@ ROWS = np.random.default_rng(0).normal(size=(97, 6)) * np.arange(1, 7) + 1.0
 
 @given(cuts=st.lists(st.integers(0, 97), max_size=6))
 def test_chunks_do_not_matter(cuts):
-    whole, pieces = Source(6), Source(6)
-    whole.add(ROWS)
-    for piece in np.split(ROWS, sorted(cuts)):
-        pieces.add(piece)
-    for which in ((), (0,), (1,)):
-        for centred in (False, True):
-            expected, found = (s.moment(*which, centred=centred).matrix for s in (whole, pieces))
+    for centred in (False, True):
+        whole, pieces = Source(6, centred=centred), Source(6, centred=centred)
+        whole.add(ROWS)
+        for piece in np.split(ROWS, sorted(cuts)):
+            pieces.add(piece)
+        for which in ((), (0,), (1,)):
+            expected, found = (s.moment(*which).matrix for s in (whole, pieces))
             assert found == pytest.approx(expected, rel=1e-12, abs=1e-12)
 
 
@@ -31,11 +31,21 @@ def test_order_does_not_matter_to_the_sum():
 
 
 def test_moments_are_those_of_the_rows():
-    source = Source(6)
-    source.add(ROWS)
-    assert source.moment().matrix == pytest.approx(ROWS.T @ ROWS / 97)
-    assert source.moment(centred=True).matrix == pytest.approx(np.cov(ROWS.T, bias=True))
-    assert source.moment(centred=True).diagonal == pytest.approx(ROWS.var(axis=0))
+    plain, centred = Source(6), Source(6, centred=True)
+    plain.add(ROWS)
+    centred.add(ROWS)
+    assert plain.moment().matrix == pytest.approx(ROWS.T @ ROWS / 97)
+    assert centred.moment().matrix == pytest.approx(np.cov(ROWS.T, bias=True))
+    assert centred.moment().diagonal == pytest.approx(ROWS.var(axis=0))
+
+
+@pytest.mark.parametrize("far", [1e3, 1e9])
+def test_a_mean_far_away_drowns_nothing(far):
+    """In float64 what is left of 1e9 squared is 1e2: sums have to begin near the rows."""
+    source = Source(6, centred=True)
+    source.add(ROWS[:40] + far)
+    source.add(ROWS[40:] + far)
+    assert source.moment().matrix == pytest.approx(np.cov(ROWS.T, bias=True), rel=1e-5)
 
 
 def test_folds_are_balanced_and_have_no_period():
@@ -52,11 +62,11 @@ def test_sparse_rows_are_rows(sketched):
     rows = sparse.random(80, 6, 0.3, format="csr", random_state=0)
     omega = probes(6, 4, np.random.default_rng(0)) if sketched else None
     scale = np.linspace(1, 2, 6) if sketched else None
-    one, two = Source(6, omega, scale), Source(6, omega, scale)
-    one.add(rows)
-    two.add(rows.toarray())
     for centred in (False, True):
-        mine, yours = one.moment(centred=centred), two.moment(centred=centred)
+        one, two = Source(6, omega, scale, centred), Source(6, omega, scale, centred)
+        one.add(rows)
+        two.add(rows.toarray())
+        mine, yours = one.moment(), two.moment()
         assert mine.times(np.eye(6)) == pytest.approx(yours.times(np.eye(6)), abs=1e-12)
 
 
@@ -105,7 +115,8 @@ def test_sketched_moments_keep_trace_and_diagonal():
 
 
 def test_constant_rows_have_no_spread():
-    source = Source(3)
-    source.add(np.full((10, 3), 2.0))
-    assert source.moment(centred=True).diagonal == pytest.approx(0)
-    assert source.moment().top(3).shape == (3, 1)
+    plain, centred = Source(3), Source(3, centred=True)
+    for source in (plain, centred):
+        source.add(np.full((10, 3), 2.0))
+    assert centred.moment().diagonal == pytest.approx(0)
+    assert plain.moment().top(3).shape == (3, 1)

@@ -8,6 +8,7 @@ from scipy import sparse
 from sklearn.datasets import load_digits
 from sklearn.random_projection import GaussianRandomProjection
 
+from tony.errors import TonyError
 from tony.projections import AsymmetricRandomProjection, ProjectionWarning
 from tony.projections.selection import METHODS
 from tony.projections.variance import PROJECTIONS
@@ -107,14 +108,130 @@ def test_nothing_is_lost_at_full_width(method):
     assert fitted.expected_error() == pytest.approx(0, abs=1e-6)
 
 
-@pytest.mark.parametrize("method", ["auto", "diagonal", "low-rank", "full", "hybrid"])
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("rows", [2, 12, 200])
-def test_never_worse_than_oblivious_on_held_out_moments(method, rows):
+@pytest.mark.parametrize("alike", [False, True])
+def test_never_worse_than_oblivious_on_held_out_moments(method, rows, alike):
     x, w = sources(rows, seed=rows)
+    if alike:  # heavy tails in no direction: there is nothing to learn, and much to learn wrongly
+        x, w = np.exp(np.random.default_rng(rows).normal(size=(2, rows, 8)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ProjectionWarning)
-        fitted = AsymmetricRandomProjection(K, method, random_state=0).fit(x, other=w)
+        fitted = AsymmetricRandomProjection(K, method, "orthogonal", random_state=0).fit(x, other=w)
     assert fitted.gain_over_oblivious_ >= 1.0
+    assert fitted.transform(x).shape == (rows, K)
+
+
+@pytest.mark.parametrize(("width", "k"), [(2, 1), (4, 2), (4, 3)])
+def test_sampling_of_few_coordinates_is_predicted(width, k):
+    """Where the basis is not that of the rows, joint probabilities matter; Hajek's formula was up to 29% off."""
+    rng = np.random.default_rng(width)
+    left, right = rng.normal(size=(2, width, width))
+    x = rng.normal(size=(300, width)) @ (left * np.geomspace(1, 100, width))
+    w = rng.normal(size=(300, width)) @ (right * np.geomspace(50, 1, width))
+    fitted = AsymmetricRandomProjection(k, "unbiased-optimal", shrinkage=1.0, random_state=0).fit(x, other=w)
+    found, _ = errors(fitted, 1500, x, w)
+    assert fitted.expected_error(X=x, other=w) == pytest.approx(found.mean(), rel=0.1)
+
+
+def test_more_numbers_than_the_rank_lose_nothing_and_say_so():
+    low = np.random.default_rng(0).normal(size=(30, 3)) @ np.random.default_rng(1).normal(size=(3, WIDTH))
+    for method in ("auto", "full", "hybrid", "unbiased-optimal", "truncated"):
+        fitted = AsymmetricRandomProjection(6, method, random_state=0).fit(low, other=low[::-1])
+        assert fitted.expected_error() >= 0
+        assert fitted.report_.error >= 0 and fitted.gain_over_oblivious_ >= 1
+
+
+def test_a_mean_far_away_changes_no_expectation():
+    """With labels moments are around the mean: adding 1e8 to every feature is nothing to them."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 6))
+    near, far = (AsymmetricRandomProjection(3, "full", random_state=0).fit(x + c, x[:, 0]) for c in (0, 1e8))
+    assert far.expected_error() == pytest.approx(near.expected_error(), rel=1e-3)
+    wide = rng.normal(size=(200, 320)) + 1000
+    for method in ("low-rank", "diagonal"):
+        assert np.isfinite(
+            AsymmetricRandomProjection(5, method).fit(wide, wide[:, 0] > 1000).expected_error()
+        )
+
+
+def test_errors_of_given_rows_are_those_of_the_rows_as_they_are():
+    """Also after a fit to labels, which is around the mean: `inner_products` subtracts nothing."""
+    x, w = X + 3, W[:300]
+    fitted = AsymmetricRandomProjection(K, "full", random_state=0).fit(x, X[:, 0] > 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ProjectionWarning)  # they have shifted, and are asked about for that
+        found, _ = errors(fitted, 150, x[:200], w)
+    assert fitted.expected_error(X=x[:200], other=w) == pytest.approx(found.mean(), rel=0.15)
+
+
+def test_a_redraw_is_a_copy():
+    first = AsymmetricRandomProjection(K, random_state=0).fit(X, other=W)
+    second = first.redraw(1, n_components=9)
+    expected = AsymmetricRandomProjection(K, random_state=0).fit(X, other=W)
+    second.partial_fit(100 * X)
+    first.partial_fit(X[:50])
+    expected.partial_fit(X[:50])
+    assert first.transform(X) == pytest.approx(expected.transform(X))
+    assert first.report_.n_components == K
+
+
+def test_the_report_of_a_redraw_is_at_its_own_size():
+    first = AsymmetricRandomProjection(4, "hybrid", random_state=0).fit(X, other=W)
+    second = first.redraw(1, n_components=9)
+    assert second.report_.n_components == 9
+    assert second.report_.error == pytest.approx(second.expected_error())
+    assert second.gain_over_oblivious_ > first.gain_over_oblivious_
+
+
+def test_parameters_set_after_the_fit_wait_for_the_next():
+    fitted = AsymmetricRandomProjection(4, "full", random_state=0).fit(X, other=W)
+    expected = fitted.redraw(3).transform(X)
+    for changed in ({"method": "truncated"}, {"method": "unbiased-optimal"}, {"projection": "nonsense"}):
+        fitted.set_params(**changed)
+        assert fitted.redraw(3).transform(X) == pytest.approx(expected)
+
+
+def test_estimates_are_arrays_whatever_transform_gives():
+    fitted = AsymmetricRandomProjection(3).fit(X, other=W).set_output(transform="pandas")
+    assert type(fitted.inner_products(X, W)) is np.ndarray
+
+
+def test_one_row_and_as_many_numbers_as_features():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ProjectionWarning)
+        fitted = AsymmetricRandomProjection(WIDTH, random_state=0).fit(X[:1], other=W)
+    assert fitted.inner_products(SEEN_X, SEEN_W) == pytest.approx(TRUTH, abs=1e-5 * np.abs(TRUTH).max())
+
+
+@pytest.mark.parametrize("method", ["full", "hybrid", "unbiased-optimal"])
+def test_a_shift_is_noticed_by_every_unbiased_method(method):
+    x, w = X * np.geomspace(10, 0.1, WIDTH), W * np.geomspace(0.1, 10, WIDTH)
+    fitted = AsymmetricRandomProjection(4, method, random_state=0).fit(x, other=w)
+    fitted.transform_right(w)
+    with pytest.warns(ProjectionWarning, match="has shifted"):
+        fitted.transform_right(x)
+
+
+def test_labels_come_with_every_piece_or_with_none():
+    labels = X[:, 0] > 0
+    stream = AsymmetricRandomProjection(K, random_state=0).partial_fit(X[:700], labels[:700])
+    stream.partial_fit(X[700:], labels[700:])
+    assert stream.report_.rows_right == 800
+    with pytest.raises(TonyError, match="in all calls or in none"):
+        stream.partial_fit(X, other=W)
+    with pytest.raises(TonyError, match="in all calls or in none"):
+        AsymmetricRandomProjection(K).partial_fit(X).partial_fit(X, labels)
+    with pytest.warns(ProjectionWarning, match="labels of this call say nothing"):
+        stream.partial_fit(X[:2], labels[:2])
+
+
+def test_a_refused_first_piece_leaves_nothing_behind():
+    stream = AsymmetricRandomProjection(4, random_state=0)
+    with pytest.raises(TonyError):
+        stream.partial_fit(X, other=W[:, :3])
+    stream.partial_fit(X[:, :10], other=W[:, :10])
+    assert stream.report_.rows_left == len(X)
 
 
 def test_digits_and_class_weights_against_scikit_learn():

@@ -174,8 +174,9 @@ def test_search_finds_by_word_and_picture_and_follows_the_folder(omni, tmp_path)
         write(shown(level), tmp_path / f"p{level}.png")
         (tmp_path / f"t{level}.txt").write_text(WORDS[level] + " " + WORDS[level])
     (tmp_path / "broken.png").write_bytes(b"\x89PNG")
+    (tmp_path / "link.txt").symlink_to(tmp_path / "nowhere")
     found = search(omni, tmp_path, Text("two two"), kinds=("image",))
-    assert found.files == 8 and found.embedded == 8 and len(found.skipped) == 1
+    assert found.files == 8 and found.embedded == 8 and len(found.skipped) == 2
     assert {hit.modality for hit in found.hits} == {"image"} and len(found.hits) == 4
     assert search(omni, tmp_path, shown(3), top=1).hits[0].path == "p3.png"
     assert search(omni, tmp_path, shown(3)).embedded == 0
@@ -185,6 +186,27 @@ def test_search_finds_by_word_and_picture_and_follows_the_folder(omni, tmp_path)
     found = search(omni, tmp_path, shown(2))
     assert found.files == 8 and found.embedded == 2
     assert {found.hits[0].path, found.hits[1].path} == {"p2.png", "p9.png"}
+
+
+def test_files_that_cannot_be_read_are_no_reason_to_read_the_others_again(omni, tmp_path):
+    for level in range(4):
+        write(shown(level), tmp_path / f"p{level}.png")
+    for number in range(300):
+        (tmp_path / f"broken{number}.png").write_bytes(b"\x89PNG")
+    assert search(omni, tmp_path, shown(1)).embedded == 4
+    assert search(omni, tmp_path, shown(1)).embedded == 0
+
+
+def test_an_index_is_made_again_once_it_has_outgrown_its_projection(omni, tmp_path, monkeypatch):
+    monkeypatch.setattr("tony.search.index.FEWEST", 4)
+    for level in range(3):
+        write(shown(level), tmp_path / f"p{level}.png")
+    assert search(omni, tmp_path, shown(1)).embedded == 3
+    for level in range(3):
+        (tmp_path / f"t{level}.txt").write_text(WORDS[level] + " " + WORDS[level])
+    found = search(omni, tmp_path, shown(1))
+    assert found.files == 6 and found.hits[0].path == "p1.png"
+    assert found.embedded == 6
 
 
 def test_bad_input(omni, tmp_path):

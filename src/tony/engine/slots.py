@@ -102,9 +102,7 @@ class View:
         self._longest, self._uniform, self._reach = max(lengths), len(set(lengths)) == 1, reach
         self._positions = self._lengths[:, None]
         # By layer (B, K, S, k or E), made at once: a layer's own slicing costs more than its copy of a new key.
-        self._keys, self._values = (
-            side[:, self._rows].unbind() for side in (store.keys, store.values)
-        )
+        self._keys, self._values = (side[:, self._rows].unbind() for side in (store.keys, store.values))
 
     @property
     def is_empty(self) -> bool:

@@ -45,12 +45,18 @@ class Basis:
     def ambient(self) -> int:
         return 0 if self.stretch is None else len(self.stretch)
 
+    def right_squares(self, rows) -> np.ndarray:
+        """(m,) mean squares of rows (n, d) of the second source in the ordered coordinates."""
+        return np.square(np.asarray(rows @ self.right)).mean(axis=0)
+
     def right_lengths(self, rows, exact: int) -> float:
         """Mean squared length of rows (n, d) of the second source in the coordinates behind the first `exact`."""
-        total = np.square(np.asarray(rows @ self.right[:, exact:])).sum()
+        kind = rows.dtype  # of float32 rows in float32: this is looked at whenever rows are projected
+        total = np.square(np.asarray(rows @ self.right[:, exact:].astype(kind))).sum(dtype=np.float64)
         if self.stretch is not None:
-            scaled = np.asarray(rows.toarray() if sparse.issparse(rows) else rows) / self.stretch
-            total += np.square(scaled).sum() - np.square(scaled @ self.span).sum()
+            scaled = (rows.toarray() if sparse.issparse(rows) else rows) / self.stretch.astype(kind)
+            inside = np.square(scaled @ self.span.astype(kind)).sum(dtype=np.float64)
+            total += max(np.square(scaled).sum(dtype=np.float64) - inside, 0.0)
         return float(total) / rows.shape[0]
 
     def products(self, a: SecondMoment, b: SecondMoment) -> np.ndarray:

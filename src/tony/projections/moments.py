@@ -22,9 +22,14 @@ from scipy import linalg, sparse
 CHUNK_BYTES = 64 * 2**20
 
 
-def chunks(rows, width: int) -> Iterator:
-    """`rows` (n, width) in float64 pieces of at most 64 MiB; a memory-mapped array is read piece by piece."""
-    step = max(1, CHUNK_BYTES // (8 * max(1, width)))
+def chunks(rows, width: int, as_dense: bool = False) -> Iterator:
+    """`rows` (n, width) in float64 pieces of at most 64 MiB; a memory-mapped array is read piece by piece.
+
+    Pieces of sparse rows are sized by what they hold, or with `as_dense` by what they would as arrays.
+    """
+    is_sparse = sparse.issparse(rows) and not as_dense
+    numbers = 2 * rows.nnz / max(1, rows.shape[0]) if is_sparse else width
+    step = max(1, int(CHUNK_BYTES / (8 * max(1, numbers))))
     for start in range(0, rows.shape[0], step):
         piece = rows[start : start + step]
         yield piece.astype(np.float64) if sparse.issparse(piece) else np.asarray(piece, dtype=np.float64)
@@ -117,12 +122,20 @@ class Source:
     """What is known of one source: two folds of sums. Row i goes to fold (number of ones in binary i) mod 2.
 
     That is the Thue-Morse sequence: balanced after every second row, not periodic, and a function of the row's number
-    only, so that the folds do not depend on the chunks.
+    only, so that the folds do not depend on the chunks. With `centred`, moments are around the mean; dense rows are then
+    summed from the first of them on, or a mean far from 0 would drown what is around it in rounding.
     """
 
-    def __init__(self, width: int, omega: np.ndarray | None = None, scale: np.ndarray | None = None):
-        self.width, self.omega, self.scale = width, omega, scale
+    def __init__(
+        self,
+        width: int,
+        omega: np.ndarray | None = None,
+        scale: np.ndarray | None = None,
+        centred: bool = False,
+    ):
+        self.width, self.omega, self.scale, self.centred = width, omega, scale, centred
         self.folds = (Fold(width, omega), Fold(width, omega))
+        self._origin: np.ndarray | None = None  # (d,) where the sums of a centred source begin
 
     @property
     def count(self) -> int:
@@ -131,23 +144,31 @@ class Source:
     def add(self, rows) -> None:
         """Add `rows` (n, width), dense or CSR, any float type."""
         seen = self.count
-        for piece in chunks(rows, self.width):
+        if self.centred and self._origin is None and rows.shape[0]:
+            dense = not sparse.issparse(rows)
+            self._origin = np.asarray(rows[0], dtype=np.float64) if dense else np.zeros(self.width)
+        moved = self._origin is not None and bool(self._origin.any())
+        for piece in chunks(rows, self.width, as_dense=moved):
+            if moved:
+                piece = (piece.toarray() if sparse.issparse(piece) else piece) - self._origin
             numbers = np.arange(seen, seen + piece.shape[0], dtype=np.uint64)
             fold = np.bitwise_count(numbers) & 1
             for which in (0, 1):
                 self.folds[which].add(piece[fold == which], self.omega, self.scale)
             seen += piece.shape[0]
 
-    def moment(self, *which: int, centred: bool = False) -> SecondMoment:
-        """The second moment over the given folds (0, 1 or both), around the mean where `centred`."""
+    def moment(self, *which: int) -> SecondMoment:
+        """The second moment over the given folds (0, 1 or both)."""
         folds = [self.folds[i] for i in which or (0, 1)]
         count = max(1, sum(fold.count for fold in folds))
         diagonal = sum(fold.squares for fold in folds) / count
         products = sum(fold.products for fold in folds) / count
-        mean = sum(fold.sum for fold in folds) / count if centred else np.zeros(self.width)
+        mean = sum(fold.sum for fold in folds) / count if self.centred else np.zeros(self.width)
         diagonal = np.maximum(diagonal - mean**2, 0.0)
         if self.omega is None:
-            return SecondMoment(diagonal, matrix=products - np.outer(mean, mean) if centred else products)
+            return SecondMoment(
+                diagonal, matrix=products - np.outer(mean, mean) if self.centred else products
+            )
         scale = np.ones(self.width) if self.scale is None else self.scale
         mean = mean * scale
         products = products - np.outer(mean, mean @ self.omega)
@@ -164,9 +185,14 @@ def nystrom(products: np.ndarray, omega: np.ndarray) -> np.ndarray:
     if size == 0.0:
         return np.zeros_like(products)
     nu = 1e-10 * size
-    shifted = products + nu * omega
-    core = omega.T @ shifted
-    lower = linalg.cholesky((core + core.T) / 2, lower=True)
+    while True:
+        shifted = products + nu * omega
+        core = omega.T @ shifted
+        try:
+            lower = linalg.cholesky((core + core.T) / 2, lower=True)
+            break
+        except linalg.LinAlgError:  # rounding in the sums is larger than that
+            nu *= 100
     factor = linalg.solve_triangular(lower, shifted.T, lower=True).T
     vectors, singular, _ = linalg.svd(factor, full_matrices=False)
     return vectors * np.sqrt(np.maximum(singular**2 - nu, 0.0))

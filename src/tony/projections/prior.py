@@ -26,10 +26,16 @@ def targets(y, rows: int) -> np.ndarray:
     Whole numbers of at most 32 different values are taken for classes, whatever their type: the target of a regression
     is often whole, so type_of_target's "multiclass" does not tell the two apart.
     """
-    y = np.asarray(y)
+    try:
+        y = y.toarray() if sparse.issparse(y) else np.asarray(y)
+    except ValueError:
+        raise TonyError("y is ragged: give one target, or as many targets, for each row") from None
     if y.ndim not in (1, 2) or y.shape[0] != rows:
         raise TonyError(f"y has shape {y.shape} beside {rows} rows of X: give one target for each row")
-    kind = type_of_target(y, input_name="y")
+    try:
+        kind = type_of_target(y, input_name="y")
+    except TypeError:  # from comparing what cannot be ordered
+        raise TonyError("y mixes types that cannot be compared: give numbers or strings, not both") from None
     if kind == "unknown":
         raise TonyError(f"Unknown label type: {kind!r}: y must hold numbers or classes")
     columns = []
@@ -53,6 +59,7 @@ def regressors(X, y, rng: np.random.Generator, count: int = COUNT) -> np.ndarray
     goals = goals[:, np.ptp(goals, axis=0) > 0] if rows else goals
     if rows < 3 or goals.shape[1] == 0:
         return np.zeros((0, X.shape[1]))
+    goals = goals / np.ptp(goals, axis=0)  # first, as squares of very small numbers would vanish
     goals = goals / goals.std(axis=0)
     scaled, strength = strongest(X, goals, rng)
     drawn = []
@@ -80,18 +87,15 @@ def ridge(X, goals: np.ndarray, strengths, scaled: bool) -> list[np.ndarray]:
     """(d, outputs) for each strength: argmin |X w - goal|^2 / n + strength * tr(Cov X) / d * |w|^2, around the means.
 
     With `scaled`, in the coordinates in which every feature has variance one (constant features get weight 0).
-    Solved through the smaller of the two Gram matrices, so that neither n nor d need be small.
+    Solved through the smaller of the two Gram matrices, so that neither n nor d need be small; sparse rows of more features
+    than rows stay sparse.
     """
+    if sparse.issparse(X) and X.shape[0] < X.shape[1]:
+        return _wide_sparse_ridge(X.astype(np.float64), goals, strengths, scaled)
     dense = (X.toarray() if sparse.issparse(X) else np.asarray(X)).astype(np.float64)
     dense = dense - dense.mean(axis=0)
     goals = goals - goals.mean(axis=0)
-    spread = dense.std(axis=0)
-    largest = spread.max(initial=0.0)
-    scale = (
-        np.where(spread > 1e-10 * largest, 1 / np.maximum(spread, 1e-300), 0.0)
-        if scaled
-        else np.ones_like(spread)
-    )
+    scale = _scale(dense.std(axis=0), scaled)
     dense = dense * scale
     rows, width = dense.shape
     mean = float(np.square(dense).mean()) or 1.0
@@ -103,4 +107,30 @@ def ridge(X, goals: np.ndarray, strengths, scaled: bool) -> list[np.ndarray]:
         lifted = gram + strength * mean * np.eye(len(gram))
         solved = linalg.solve(lifted, moments, assume_a="pos")
         out.append(scale[:, None] * (solved if tall else dense.T @ solved))
+    return out
+
+
+def _scale(spread: np.ndarray, scaled: bool) -> np.ndarray:
+    """(d,) what features of these standard deviations are multiplied by."""
+    if not scaled:
+        return np.ones_like(spread)
+    return np.where(spread > 1e-10 * spread.max(initial=0.0), 1 / np.maximum(spread, 1e-300), 0.0)
+
+
+def _wide_sparse_ridge(X, goals: np.ndarray, strengths, scaled: bool) -> list[np.ndarray]:
+    """`ridge` for CSR rows (n, d), n < d: the mean is taken out of the Gram matrix, not out of the rows."""
+    goals = goals - goals.mean(axis=0)
+    rows, width = X.shape
+    mean = np.asarray(X.mean(axis=0)).ravel()
+    squares = np.asarray(X.multiply(X).mean(axis=0)).ravel()
+    scale = _scale(np.sqrt(np.maximum(squares - mean**2, 0.0)), scaled)
+    X = (X @ sparse.diags(scale)).tocsr()
+    gram = (X @ X.T).toarray()
+    gram = (gram - gram.mean(axis=0) - gram.mean(axis=1)[:, None] + gram.mean()) / rows
+    power = float(np.trace(gram)) / width or 1.0
+    out = []
+    for strength in strengths:
+        solved = linalg.solve(gram + strength * power * np.eye(rows), goals / rows, assume_a="pos")
+        # The columns of `solved` sum to nothing, as those of `goals` do: the mean drops out of the product.
+        out.append(scale[:, None] * np.asarray(X.T @ solved))
     return out

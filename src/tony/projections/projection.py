@@ -8,6 +8,8 @@ was and makes the projection's error smaller. Ryder, Karnin and Liberty, "Asymme
 
 from __future__ import annotations
 
+import warnings
+from copy import deepcopy
 from numbers import Integral, Real
 
 import numpy as np
@@ -19,10 +21,10 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from tony.errors import TonyError
 from tony.projections import selection, sketch
 from tony.projections.balance import oblivious
-from tony.projections.inputs import as_rows
-from tony.projections.moments import Source, probes
+from tony.projections.inputs import as_rows, checked_range
+from tony.projections.moments import Source, chunks, probes
 from tony.projections.prior import regressors
-from tony.projections.report import Report, warn_of_few_rows, warn_of_shift
+from tony.projections.report import ProjectionWarning, Report, ratio, warn_of_few_rows, warn_of_shift
 from tony.projections.selection import METHODS, Judge
 from tony.projections.variance import PROJECTIONS, inclusion
 
@@ -106,7 +108,7 @@ class AsymmetricRandomProjection(ClassNamePrefixFeaturesOutMixin, TransformerMix
         X = self._validated(X, reset=True)
         rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31))
         right = self._second(X, y, other, rng)
-        self._start(rng, X, right)
+        self._start(rng, X, right, centred=other is None and y is not None)
         self._left.add(X)
         if right is not None:
             self._right.add(right)
@@ -116,7 +118,9 @@ class AsymmetricRandomProjection(ClassNamePrefixFeaturesOutMixin, TransformerMix
     def partial_fit(self, X, y=None, *, other=None):
         """Add rows of either or both sources; as `fit`, for data that come in pieces. X may be None after the first call.
 
-        The sums are the same for any chunking. The projection is drawn anew when it is next needed.
+        The sums are the same for any chunking. The projection is drawn anew when it is next needed. With y, every call's
+        regressors are those of its own rows, of which there should be hundreds; a stream has y from its first call on or
+        never.
         """
         first = not hasattr(self, "_left")
         if X is None and first:
@@ -124,14 +128,31 @@ class AsymmetricRandomProjection(ClassNamePrefixFeaturesOutMixin, TransformerMix
         if X is None and other is None:
             raise TonyError("partial_fit got no rows: give X, other or both")
         X = None if X is None else self._validated(X, reset=first)
-        width = self.n_features_in_
+        has_labels = other is None and y is not None
         if first:
-            self._start(np.random.default_rng(check_random_state(self.random_state).randint(2**31)))
-        right = self._second(sparse.csr_matrix((0, width)) if X is None else X, y, other, self._rng)
+            rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31))
+        else:
+            rng = self._rng
+            if has_labels != self._left.centred and (has_labels or other is not None):
+                raise TonyError(
+                    "partial_fit takes its second source from y in all calls or in none: moments are around the mean with "
+                    "labels, and as they are without"
+                )
+        right = self._second(X, y, other, rng)
+        if first:
+            self._start(rng, centred=has_labels)
+        elif self._is_shared:
+            self._left, self._right, self._is_shared = deepcopy(self._left), deepcopy(self._right), False
         if X is not None:
             self._left.add(X)
         if right is not None:
             self._right.add(right)
+        if has_labels and not right.shape[0]:
+            warnings.warn(
+                "the labels of this call say nothing: it has one class, or fewer than three rows; give larger pieces",
+                ProjectionWarning,
+                stacklevel=2,
+            )
         self._drawn = None
         return self
 
@@ -148,12 +169,14 @@ class AsymmetricRandomProjection(ClassNamePrefixFeaturesOutMixin, TransformerMix
         check_is_fitted(self, "_left")
         Y = self._rows_of_other(Y, "Y")
         right = self._sides()[1]
-        warn_of_shift(self._choice, self._basis, self._exact, self.n_components_, Y)
+        warn_of_shift(self._choice, self._way, self._basis, self._exact, self.n_components_, Y)
         return right.apply(Y)
 
     def inner_products(self, X, Y):
         """Estimates of X @ Y.T from the compressed rows, (n, m); unbiased except for method "truncated"."""
-        return self.transform(X) @ self.transform_right(Y).T
+        check_is_fitted(self, "_left")
+        left = self._sides()[0].apply(self._validated(X, reset=False))
+        return left @ self.transform_right(Y).T
 
     def expected_error(self, k=None, *, X=None, other=None, relative=False):
         """Mean squared error of an estimated inner product, over rows of both sources and draws, in closed form.
@@ -163,7 +186,8 @@ class AsymmetricRandomProjection(ClassNamePrefixFeaturesOutMixin, TransformerMix
         k : int, optional
             Numbers kept, where not `n_components_`.
         X, other : rows, optional
-            Sources to expect it on; without them, those of the fit (held-out folds where `shrinkage="auto"`).
+            Sources to expect it on, as they are; without them, those of the fit (held-out folds where
+            `shrinkage="auto"`; around the mean where the second source comes from labels).
         relative : bool
             Divide by the mean square of the inner products themselves.
         """
@@ -179,19 +203,21 @@ class AsymmetricRandomProjection(ClassNamePrefixFeaturesOutMixin, TransformerMix
                 self._moment_of(rows)
                 for rows in (self._validated(X, reset=False), self._rows_of_other(other))
             )
-            judge = Judge(self.method, self.projection, self._basis, a, b)
+            judge = Judge(self._way, self._matrix, self._basis, a, b)
             error, size = judge.error(k, self._choice.exact(k)), a.trace_product(b)
-        return error / size if relative and size > 0 else error
+        return ratio(error, size) if relative else error
 
     def redraw(self, random_state=None, *, n_components=None):
         """A copy with the same moments and balancing but another random matrix and, if wanted, another size."""
         check_is_fitted(self, "_left")
         self._sides()
         copy = type(self)(**self.get_params(deep=False))
+        self._is_shared = True
         copy.__dict__.update(self.__dict__)
         if n_components is not None:
             copy.n_components = n_components
             copy.n_components_ = copy._checked_components(n_components)
+            copy._report = copy._report_at(copy.n_components_)
         copy._seed = int(check_random_state(random_state).randint(2**31))
         copy._drawn = copy._new_sides()
         return copy
@@ -230,11 +256,17 @@ class AsymmetricRandomProjection(ClassNamePrefixFeaturesOutMixin, TransformerMix
     # -- rows ---------------------------------------------------------------------------------------------------------
 
     def _validated(self, rows, reset: bool):
-        return validate_data(
+        rows = validate_data(
             self, as_rows(rows), accept_sparse="csr", dtype=[np.float64, np.float32], reset=reset
         )
+        return checked_range(rows, "X")
 
     def _rows_of_other(self, rows, name: str = "other"):
+        names = getattr(self, "feature_names_in_", None)
+        if names is not None and hasattr(rows, "columns") and list(rows.columns) != list(names):
+            raise TonyError(
+                f"the columns of {name} are not those of X in the same order: give {name}[X.columns]"
+            )
         rows = check_array(
             as_rows(rows), accept_sparse="csr", dtype=[np.float64, np.float32], input_name=name
         )
@@ -242,22 +274,26 @@ class AsymmetricRandomProjection(ClassNamePrefixFeaturesOutMixin, TransformerMix
             raise TonyError(
                 f"{name} has {rows.shape[1]} features and X has {self.n_features_in_}: inner products need equal widths"
             )
-        return rows
+        return checked_range(rows, name)
 
     def _second(self, X, y, other, rng):
         """Rows of the second source, or None where there is nothing to take them from."""
-        self._centred = other is None and y is not None
         if other is not None:
             return self._rows_of_other(other)
         if y is None:
             return None
+        if X is None:
+            raise TonyError("y came without rows of X: give both")
         return regressors(X, as_rows(y), rng)
 
     # -- moments ------------------------------------------------------------------------------------------------------
 
-    def _start(self, rng, X=None, right=None) -> None:
+    def _start(self, rng, X=None, right=None, centred: bool = False) -> None:
         """Check the parameters and set up empty sums; X and right, where known, give a scale to the sketches."""
         self._check_parameters()
+        # What was fitted stays what it is, whatever `set_params` says later.
+        self._asked, self._matrix, self._amount = self.method, self.projection, self.shrinkage
+        self._is_shared = False
         width = self.n_features_in_
         self.n_components_ = self._checked_components(self.n_components)
         self._dense = width <= SMALL_WIDTH or self.method in NEEDS_MATRIX
@@ -269,7 +305,7 @@ class AsymmetricRandomProjection(ClassNamePrefixFeaturesOutMixin, TransformerMix
             omega = probes(width, rank + 32, rng)
             if X is not None and right is not None and right.shape[0]:
                 scale = _sketching_scale(X, right)
-        self._left = Source(width, omega, scale)
+        self._left = Source(width, omega, scale, centred)
         self._right = Source(width, omega, None if scale is None else 1 / scale)
 
     def _check_parameters(self) -> None:
@@ -301,13 +337,13 @@ class AsymmetricRandomProjection(ClassNamePrefixFeaturesOutMixin, TransformerMix
         return int(k)
 
     def _moments(self, *which: int):
-        a = self._left.moment(*which, centred=self._centred)
+        a = self._left.moment(*which)
         return (a, self._right.moment(*which)) if self._right.count else (a, a)
 
     def _moment_of(self, rows):
         source = Source(self.n_features_in_, self._left.omega)
         source.add(rows)
-        return source.moment(centred=self._centred and rows.shape[0] > 1)
+        return source.moment()
 
     # -- the projection -----------------------------------------------------------------------------------------------
 
@@ -323,40 +359,58 @@ class AsymmetricRandomProjection(ClassNamePrefixFeaturesOutMixin, TransformerMix
 
     def _solve(self) -> None:
         fewest = min(self._left.count, self._right.count or self._left.count)
+        self._way = self._asked
         everything = self._moments()
         folds = [everything]
-        shrinkage = self.shrinkage
-        if shrinkage == "auto" and fewest >= 2:
+        if self._amount == "auto" and fewest >= 2:
             folds = [self._moments(0), self._moments(1)]
-        settings = list(selection.candidates(self.method, self.n_features_in_, self._dense, shrinkage))
-        if shrinkage == "auto" and fewest < 2:
-            settings = settings[-1:] if self.method in ("unbiased-optimal", "truncated") else settings[:1]
-        self._choice = selection.choose(settings, folds, self.method, self.projection, self.n_components_)
+        settings = list(selection.candidates(self._way, self.n_features_in_, self._dense, self._amount))
+        if self._amount == "auto" and fewest < 2:
+            plainest_last = self._way in ("unbiased-optimal", "truncated")
+            exact = [one for one in settings if one.family == "full"]
+            if self.n_components_ == self.n_features_in_ and exact:
+                plainest_last, settings = True, exact  # as many numbers as features lose nothing
+            settings = settings[-1:] if plainest_last else settings[:1]
+        self._choice = selection.choose(settings, folds, self._way, self._matrix, self.n_components_)
+        if len(folds) > 1 and self._way in ("unbiased-optimal", "truncated"):
+            k = self.n_components_
+            if self._choice.error(k) > self._choice.oblivious_error(k):
+                self._way = "oblivious"
+                plain = list(selection.candidates(self._way, self.n_features_in_, self._dense, self._amount))
+                self._choice = selection.choose(plain, folds, self._way, self._matrix, k)
         self._basis = self._choice.candidate.fit(*everything)
-        fitted = Judge(self.method, self.projection, self._basis, *everything)
-        plain = Judge("oblivious", self.projection, oblivious(self.n_features_in_), *everything)
+        self._fitted = Judge(self._way, self._matrix, self._basis, *everything)
+        self._plain = Judge("oblivious", self._matrix, oblivious(self.n_features_in_), *everything)
+        self._report = self._report_at(self.n_components_)
+        if self._amount == "auto":
+            warn_of_few_rows(self._report)
+
+    def _report_at(self, k: int) -> Report:
         rows = self._left.count, self._right.count
-        self._report = Report.of(self._choice, fitted, plain, self.n_components_, rows)
-        warn_of_few_rows(self._report)
+        return Report.of(self._choice, self._fitted, self._plain, k, rows)
 
     def _new_sides(self):
         rng, k = np.random.default_rng(self._seed), self.n_components_
         self._exact = None
-        if self.method == "truncated":
+        if self._way == "truncated":
             return sketch.truncated(self._basis, k)
-        if self.method == "unbiased-optimal":
+        if self._way == "unbiased-optimal":
             return sketch.sampled(self._basis, inclusion(self._basis.spectrum, k)[1], rng)
         self._exact = min(self._choice.exact(k), self._basis.size)
-        return sketch.drawn(self._basis, self._exact, self.projection, k, rng)
+        return sketch.drawn(self._basis, self._exact, self._matrix, k, rng)
 
 
 def _sketching_scale(X, right) -> np.ndarray:
     """(d,) a first, floored guess of the diagonal balance: the coordinates in which sketches lose least."""
     squares = []
     for rows in (X, right):
-        total = (
-            rows.multiply(rows).sum(axis=0) if sparse.issparse(rows) else np.einsum("ij,ij->j", rows, rows)
-        )
-        total = np.asarray(total, dtype=np.float64).ravel()
+        total = np.zeros(rows.shape[1])
+        for piece in chunks(rows, rows.shape[1]):
+            squares_here = (
+                piece.multiply(piece).sum(axis=0)
+                if sparse.issparse(piece)
+                else np.einsum("ij,ij->j", piece, piece)
+            )
+            total += np.asarray(squares_here).ravel()
         squares.append(total / max(total.mean(), np.finfo(float).tiny) + 1e-2)
     return (squares[1] / squares[0]) ** 0.25

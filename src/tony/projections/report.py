@@ -10,6 +10,7 @@ from scipy import sparse
 
 from tony.projections.balance import Basis
 from tony.projections.selection import Choice, Judge
+from tony.projections.variance import inclusion
 
 FEW_ROWS_TO_SHIFT = 20  # below this a mean of squared lengths says too little
 LOOKED_AT = 256  # rows
@@ -107,20 +108,26 @@ def warn_of_few_rows(report: Report) -> None:
     )
 
 
-def warn_of_shift(choice: Choice, basis: Basis, exact: int | None, k: int, rows) -> None:
+def warn_of_shift(choice: Choice, way: str, basis: Basis, exact: int | None, k: int, rows) -> None:
     """Warn where `rows` of the second source (float64 or float32) would fare better under an oblivious projection.
 
-    Compares tr A' tr B' of what is projected with tr A tr B, B being the moment of (at most 256 of) these rows.
+    Compares tr A' tr B' of what is projected with tr A tr B, B being the moment of (at most 256 of) these rows; where
+    coordinates are sampled or dropped (`exact` is None), the error on the diagonal of A' B' instead.
     """
-    if exact is None or exact >= k or rows.shape[0] < FEW_ROWS_TO_SHIFT:
+    if (exact is not None and exact >= k) or rows.shape[0] < FEW_ROWS_TO_SHIFT:
         return
-    rows = rows[:: -(-rows.shape[0] // LOOKED_AT)].astype(np.float64)
-    lengths = (rows.multiply(rows) if sparse.issparse(rows) else np.square(rows)).sum() / rows.shape[0]
-    left = np.mean([judge.tails.left[exact] for judge in choice.judges])
+    rows = rows[:: -(-rows.shape[0] // LOOKED_AT)]
+    squares = rows.multiply(rows) if sparse.issparse(rows) else np.square(rows, dtype=np.float64)
+    lengths = float(squares.sum(dtype=np.float64)) / rows.shape[0]
     whole = np.mean([judge.tails.left[0] for judge in choice.oblivious])
-    ours = left * basis.right_lengths(rows, exact) / (k - exact)
-    nothing = whole * float(lengths) / k
-    if ours > SHIFTED * nothing:
+    if exact is not None:
+        left = np.mean([judge.tails.left[exact] for judge in choice.judges])
+        ours = left * basis.right_lengths(rows, exact) / (k - exact)
+    else:
+        lost = np.arange(basis.size) >= k if way == "truncated" else 1 / inclusion(basis.spectrum, k)[1] - 1
+        ours = float((lost * basis.spectrum) @ basis.right_squares(rows))
+    nothing = whole * lengths / k
+    if nothing > 0 and ours > SHIFTED * nothing:
         warnings.warn(
             f"the second source has shifted: on such rows the expected squared error is {ours / nothing:.2g} times "
             "that of an oblivious projection; fit again with them as `other`, or with more shrinkage",

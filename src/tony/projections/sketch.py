@@ -43,6 +43,10 @@ class Light:
     def apply(self, rows) -> np.ndarray:
         """rows (n, d), dense or CSR -> (n, k) in the rows' precision."""
         kind = rows.dtype
+        if sparse.issparse(rows) and isinstance(self.matrix, Hadamard):
+            # The transform fills every row: a piece at a time.
+            pieces = chunks(rows, rows.shape[1], as_dense=True)
+            return np.vstack([self.apply(piece.toarray().astype(kind)) for piece in pieces])
         scaled = (
             rows.multiply(self.stretch.astype(kind)).tocsr()
             if sparse.issparse(rows)
@@ -57,8 +61,7 @@ class Light:
         return np.hstack([np.asarray(rows @ self.exact.astype(kind)), rest])
 
     def _hadamard(self, scaled, inner: np.ndarray) -> np.ndarray:
-        ambient = scaled.toarray() if sparse.issparse(scaled) else scaled
-        ambient = ambient - inner @ self.span.T.astype(inner.dtype)
+        ambient = scaled - inner @ self.span.T.astype(inner.dtype)
         return project(np.hstack([inner @ self.inside.astype(inner.dtype), ambient]), self.matrix)
 
     def _sparse(self, scaled, inner: np.ndarray) -> np.ndarray:
@@ -73,7 +76,12 @@ class Light:
     def dense(self) -> np.ndarray:
         """(d, k)."""
         width = len(self.stretch)
-        return np.vstack([self.apply(piece) for piece in chunks(sparse.identity(width, format="csr"), width)])
+        return np.vstack(
+            [
+                self.apply(piece)
+                for piece in chunks(sparse.identity(width, format="csr"), width, as_dense=True)
+            ]
+        )
 
 
 def drawn(basis: Basis, exact: int, projection: str, k: int, rng: np.random.Generator) -> tuple:

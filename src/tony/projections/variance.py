@@ -17,6 +17,9 @@ import numpy as np
 
 PROJECTIONS = ("gaussian", "sign", "sparse", "countsketch", "orthogonal", "srht")
 
+FEW = 16  # coordinates left to chance, up to which their joint probabilities are simulated
+SIMULATED = 4096  # samples
+
 
 def sparsity(width: int) -> float:
     """s of the sparse projection: an entry is non-zero with probability 1/s (Li, Hastie and Church 2006: sqrt(d))."""
@@ -77,11 +80,12 @@ class Tails:
             return float("inf")
         alpha, beta, gamma = coefficients(projection, width, k - exact)
         spread = alpha * self.left[exact] * self.right[exact]
-        return float(spread + beta * self.cross[exact] + gamma * self.aligned[exact])
+        # Where the tail holds nothing, what is left of its sums is rounding, of either sign.
+        return max(float(spread + beta * self.cross[exact] + gamma * self.aligned[exact]), 0.0)
 
     def truncated(self, k: int) -> float:
         """Mean squared error, bias included, of keeping k coordinates and dropping the tail."""
-        return float(self.cross[min(k, self.size)])
+        return max(float(self.cross[min(k, self.size)]), 0.0)
 
 
 def inclusion(spectrum: np.ndarray, k: int) -> tuple[int, np.ndarray]:
@@ -103,10 +107,16 @@ def inclusion(spectrum: np.ndarray, k: int) -> tuple[int, np.ndarray]:
 def sampled(products: np.ndarray, probabilities: np.ndarray) -> float:
     """Mean squared error of Horvitz-Thompson sampling, for products = A' * B' elementwise (m, m).
 
-    E Var = sum_ij A'_ij B'_ij (p_ij / (p_i p_j) - 1). On the diagonal p_ii = p_i, exactly; off it p_ij is Hajek's
-    approximation p_i p_j (1 - (1 - p_i)(1 - p_j) / sum p (1 - p)). In the balanced basis of A and B themselves the
+    E Var = sum_ij A'_ij B'_ij (p_ij / (p_i p_j) - 1). On the diagonal p_ii = p_i, exactly. Off it p_ij is counted in
+    simulated samples where few coordinates are left to chance, and Hajek's approximation
+    p_i p_j (1 - (1 - p_i)(1 - p_j) / sum p (1 - p)) where many are. In the balanced basis of A and B themselves the
     off-diagonal terms vanish and the value is exact.
     """
+    open_ones = np.flatnonzero(probabilities < 1)
+    if 0 < len(open_ones) <= FEW:
+        p, some = probabilities[open_ones], products[np.ix_(open_ones, open_ones)]
+        joint = _joint(p)
+        return max(float((some * (joint / np.outer(p, p) - 1)).sum()), 0.0)
     free = 1 - probabilities
     diagonal = np.diag(products)
     variance = float(diagonal @ (1 / probabilities - 1))
@@ -114,3 +124,16 @@ def sampled(products: np.ndarray, probabilities: np.ndarray) -> float:
     if spread > 0:
         variance -= (free @ products @ free - diagonal @ free**2) / spread
     return max(variance, 0.0)
+
+
+def _joint(probabilities: np.ndarray) -> np.ndarray:
+    """(n, n) how often two of n coordinates are drawn together by `draws.sample`: systematic, in random order."""
+    rng, n = np.random.default_rng(0), len(probabilities)
+    order = np.argsort(rng.random((SIMULATED, n)), axis=1)
+    ends = np.cumsum(probabilities[order], axis=1) + rng.random((SIMULATED, 1))
+    starts = np.floor(np.concatenate([ends[:, :1] - probabilities[order[:, :1]], ends[:, :-1]], axis=1))
+    drawn = np.zeros((SIMULATED, n))
+    np.put_along_axis(drawn, order, np.floor(ends) - starts, axis=1)
+    joint = drawn.T @ drawn / SIMULATED
+    np.fill_diagonal(joint, probabilities)  # known exactly
+    return joint

@@ -83,16 +83,19 @@ class Index:
 
     def compress(self, vectors: np.ndarray) -> np.ndarray:
         """Unit vectors (n, E) of documents as this index keeps them."""
-        return vectors.astype(np.float32) if self.left is None else (vectors @ self.left).astype(np.float16)
+        if self.left is None:
+            return vectors.astype(np.float32)
+        # A document unlike all that the projection was fitted on may be long in its coordinates.
+        most = np.finfo(np.float16).max
+        return np.clip(vectors @ self.left, -most, most).astype(np.float16)
 
     def replaced(self, entries: Sequence[Entry], rows: np.ndarray) -> Index:
         """The same projection with other documents, compressed already."""
         return Index(tuple(entries), rows, self.left, self.right, self.fitted_on, self.head)
 
-    @property
-    def is_outgrown(self) -> bool:
-        """Whether there are so many more documents now that the projection should be fitted again."""
-        return len(self.entries) >= max(FEWEST, OUTGROWN * self.fitted_on)
+    def is_outgrown_by(self, documents: int) -> bool:
+        """Whether these are so many more documents that the projection should be fitted again."""
+        return documents >= max(FEWEST, OUTGROWN * self.fitted_on)
 
     @property
     def bytes_per_document(self) -> int:
@@ -130,7 +133,12 @@ class Index:
             )  # fmt: skip
             if len(entries) != len(index.rows):
                 raise ValueError("rows are missing")
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+            if index.left is not None and not index.left.shape == index.right.shape == (
+                len(index.left),
+                index.rows.shape[1],
+            ):
+                raise ValueError("shapes do not agree")
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise TonyError(
                 f"{path}: unreadable index ({error}). Remove it; the next search makes it again"
             ) from None

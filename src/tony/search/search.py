@@ -11,7 +11,7 @@ import numpy as np
 
 from tony.data.names import walk
 from tony.engine import Omni
-from tony.engine.embedding import Head
+from tony.engine.embedding import Head, weights_hash
 from tony.engine.omni import head_path
 from tony.errors import TonyError
 from tony.media import Audio, Document, Part, Text, Video, read, to_rate
@@ -89,11 +89,14 @@ def search(
 
 
 def head_of(omni: Omni, progress: Callable[[str], None] = lambda line: None) -> Head:
-    """The head of `omni`'s run, trained now if there is none."""
-    if omni.run is not None and not head_path(omni.run).is_file():
-        progress("training the search head on the run's training data")
-        return align(omni)
-    return omni.head
+    """The head of `omni`'s run, trained now if there is none, or one of other weights."""
+    if omni.run is None:
+        return omni.head
+    path = head_path(omni.run)
+    if path.is_file() and Head.load(path).model == weights_hash(omni.run.model):
+        return omni.head
+    progress("training the search head on the run's training data")
+    return align(omni)
 
 
 def embed(omni: Omni, parts: Sequence[Part]) -> np.ndarray:
@@ -128,19 +131,25 @@ def refresh(
 ) -> tuple[Index, int, list[str]]:
     """(the index of `folder` as it is now, how many files were embedded for it, a line for each unreadable file)."""
     path, digest = index_path(omni, folder), head_digest(omni)
-    found = entries(folder, head.modalities)
+    found, unseen = entries(folder, head.modalities)
     index = None
     if path.is_file():
         try:
             index = Index.load(path)
         except TonyError:
             progress("the index is damaged: making it again")
-    if index is not None and (index.head != digest or index.replaced(found, index.rows).is_outgrown):
+    if index is not None and index.head != digest:
         index = None
     kept = dict(index.unchanged(found)) if index is not None else {}
     fresh = [i for i in range(len(found)) if i not in kept]
     read_ones, skipped = _embed_files(omni, head, folder, [found[i] for i in fresh], progress)
     new = {fresh[i]: own for i, own in read_ones.items()}
+    skipped = unseen + skipped
+    if index is not None and index.is_outgrown_by(len(kept) + len(new)):
+        old = sorted(kept)
+        read_ones, more = _embed_files(omni, head, folder, [found[i] for i in old], progress)
+        new |= {old[i]: own for i, own in read_ones.items()}
+        skipped, kept, index = skipped + more, {}, None
     here = sorted([*kept, *new])
     if not here:
         reason = skipped[0] if skipped else f"put in {READABLE}"
@@ -165,20 +174,25 @@ def head_digest(omni: Omni) -> str:
     return hashlib.sha256(head_path(omni.run).read_bytes()).hexdigest()
 
 
-def entries(folder: Path, modalities: Sequence[str]) -> list[Entry]:
-    """The files below `folder` that may hold one of `modalities`; which one is known where the kind of file says it."""
-    found = []
+def entries(folder: Path, modalities: Sequence[str]) -> tuple[list[Entry], list[str]]:
+    """The files below `folder` that may hold one of `modalities` (which one is known where the kind of file says it), and a
+    line for each that cannot be looked at."""
+    found, skipped = [], []
     for path in walk(folder):
         declared = declared_by(path.name)
         if declared.kind in (None, "pcm16") or path.suffix.lower() == ".jsonl":
             continue
         modality = declared.modality or MODALITY_OF.get(declared.kind, "")
         if modality in ("", *modalities):
-            about = path.stat()
+            try:
+                about = path.stat()
+            except OSError as error:  # a link to nowhere, or a file that has just gone
+                skipped.append(f"{path.name}: {error.strerror or error}")
+                continue
             found.append(
                 Entry(path.relative_to(folder).as_posix(), modality, about.st_size, about.st_mtime_ns)
             )
-    return found
+    return found, skipped
 
 
 def _embed_files(
