@@ -201,3 +201,19 @@ def nystrom(products: np.ndarray, omega: np.ndarray) -> np.ndarray:
 def probes(width: int, count: int, rng: np.random.Generator) -> np.ndarray:
     """omega (width, count): a random orthonormal frame; both sources of a projection share one."""
     return linalg.qr(rng.standard_normal((width, min(count, width))), mode="economic")[0]
+
+
+def sketching_scale(left, right) -> np.ndarray:
+    """(d,) a first, floored guess of the diagonal balance: the coordinates in which sketches lose least."""
+    squares = []
+    for rows in (left, right):
+        total = np.zeros(rows.shape[1])
+        for piece in chunks(rows, rows.shape[1]):
+            squares_here = (
+                piece.multiply(piece).sum(axis=0)
+                if sparse.issparse(piece)
+                else np.einsum("ij,ij->j", piece, piece)
+            )
+            total += np.asarray(squares_here).ravel()
+        squares.append(total / max(total.mean(), np.finfo(float).tiny) + 1e-2)
+    return (squares[1] / squares[0]) ** 0.25

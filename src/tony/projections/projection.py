@@ -13,7 +13,6 @@ from copy import deepcopy
 from numbers import Integral, Real
 
 import numpy as np
-from scipy import sparse
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -22,7 +21,7 @@ from tony.errors import TonyError
 from tony.projections import selection, sketch
 from tony.projections.balance import oblivious
 from tony.projections.inputs import as_rows, checked_range
-from tony.projections.moments import Source, chunks, probes
+from tony.projections.moments import Source, probes, sketching_scale
 from tony.projections.prior import regressors
 from tony.projections.report import ProjectionWarning, Report, ratio, warn_of_few_rows, warn_of_shift
 from tony.projections.selection import METHODS, Judge
@@ -304,7 +303,7 @@ class AsymmetricRandomProjection(ClassNamePrefixFeaturesOutMixin, TransformerMix
             rank = 8 if self.method in ("oblivious", "diagonal") else max(selection.RANKS)
             omega = probes(width, rank + 32, rng)
             if X is not None and right is not None and right.shape[0]:
-                scale = _sketching_scale(X, right)
+                scale = sketching_scale(X, right)
         self._left = Source(width, omega, scale, centred)
         self._right = Source(width, omega, None if scale is None else 1 / scale)
 
@@ -398,19 +397,3 @@ class AsymmetricRandomProjection(ClassNamePrefixFeaturesOutMixin, TransformerMix
             return sketch.sampled(self._basis, inclusion(self._basis.spectrum, k)[1], rng)
         self._exact = min(self._choice.exact(k), self._basis.size)
         return sketch.drawn(self._basis, self._exact, self._matrix, k, rng)
-
-
-def _sketching_scale(X, right) -> np.ndarray:
-    """(d,) a first, floored guess of the diagonal balance: the coordinates in which sketches lose least."""
-    squares = []
-    for rows in (X, right):
-        total = np.zeros(rows.shape[1])
-        for piece in chunks(rows, rows.shape[1]):
-            squares_here = (
-                piece.multiply(piece).sum(axis=0)
-                if sparse.issparse(piece)
-                else np.einsum("ij,ij->j", piece, piece)
-            )
-            total += np.asarray(squares_here).ravel()
-        squares.append(total / max(total.mean(), np.finfo(float).tiny) + 1e-2)
-    return (squares[1] / squares[0]) ** 0.25
