@@ -49,7 +49,8 @@ def encode_clip(video: Video, kind: str) -> bytes:
             if kind != "mkv":
                 stream.bit_rate = 0  # by quality, not by rate
             stream.options = options
-            # On a busy machine x264's threads make another file of the same clip now and then: 1 of 60 seen.
+            # x264's threads make another file of the same clip now and then. With one it still does, in some processes and
+            # not in others (3 of 100 files of 24 rows, three bytes longer; why is not known).
             stream.codec_context.thread_count = 1
             for pixels in video.frames:
                 frame = av.VideoFrame.from_ndarray(
