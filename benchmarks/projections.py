@@ -451,6 +451,7 @@ def plot(path: Path, curves: dict, across: str, up: str, title: str, log=True, l
     if log:
         axes.set_yscale("log")
     for axis in (axes.xaxis, axes.yaxis) if log else (axes.xaxis,):
+        axis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
         axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
         axis.set_minor_formatter(ticker.NullFormatter())
     axes.legend(fontsize=8)
