@@ -20,7 +20,7 @@ from tony.model import Transformer
 
 Precision = Literal["float32", "bfloat16", "int8"]
 PRECISIONS = ("float32", "bfloat16", "int8")
-STEP = 16  # rows are padded to a multiple of this: the layout of the weights is made for so many
+STEP = 16  # rows that the layout of the weights is made for; others use it as it is, which beats padding them
 FEW = 64  # more rows than this are a prefill: the plain product is as fast
 
 
