@@ -1,44 +1,53 @@
-"""Writing text on a CPU: our engine beside `transformers`.
+"""Writing text on a CPU: our engine beside `transformers` and llama.cpp.
 
     tony import smollm2
     python benchmarks/engine.py runs/smollm2 [--steps 24]
 
-Every side writes greedily with the same weights after the same prompt, at the faster of one and two threads; sides take
-turns, and each one's best round counts. Measured are milliseconds a decoding step at batch 1 and 16, and the seconds that
-64 requests of mixed lengths take: in one continuous batch, and in static batches of 16 that each last as long as their
-longest request (our engine both times, so that only the batching differs).
+Every side writes greedily with the same weights after the same prompt, at its fastest setting of threads: one or two, which
+sleep while they wait or spin (OpenMP reads that when it loads, so each has a process of its own). Sides take turns, and each
+one's best round counts. Measured are milliseconds a decoding step at batch 1 and 16, and the seconds that 64 requests of mixed
+lengths take: in one continuous batch, and in static batches of 16 that each last as long as their longest request (our engine
+both times, so that only the batching differs).
 
-`transformers` is called as model(ids, past_key_values=cache) in a bare loop, faster than its generate(); our steps include
-sampling, log-probabilities and the bookkeeping of the batch. Nothing is compiled on either side.
+`transformers` is called as model(ids, past_key_values=cache) in a bare loop, faster than its generate(), and its model also
+after torch.compile with a static cache (--compile-peer; minutes). llama.cpp is the package llama-cpp-python, built on this
+machine, where it is installed; it reads GGUF files that we wrote. Our steps include sampling, log-probabilities and the
+bookkeeping of the batch. "compiled": steps of one row are compiled (tony.engine.one_row); seconds to the first step are stated.
 
 What fewer bits cost is measured too: nats a token of each precision on the first 512 ids of a text (--text).
 
-The last line is one JSON object.
+The last line is one JSON object; "asked" says which ratios were reached.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-os.environ.setdefault("GOMP_SPINCOUNT", "0")
+from typing import Any
 
 import numpy as np
 import torch
 
 from tony.engine.batcher import Batcher, Job
 from tony.engine.exchange.folder import export_model, load_language_model
-from tony.engine.packed import packed
+from tony.engine.packed import PRECISIONS, packed
 from tony.engine.sampling import GREEDY
 from tony.engine.score import Scorer
 
 PROMPT = 64
+SPIN = {
+    "threads sleep": {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"},
+    "threads spin": {"OMP_WAIT_POLICY": "ACTIVE"},
+}
+PARTS = ("loss", "batch1", "batch16", "mixed")
 Steps = Callable[[int], float]  # rows -> seconds a step
 
 
@@ -69,6 +78,51 @@ def transformers(folder: Path, dtype: torch.dtype, ids: list[int], steps: int) -
         for _ in range(steps):
             new = out.logits[:, -1].argmax(-1, keepdim=True)
             out = model(new, past_key_values=out.past_key_values, use_cache=True)
+        return (time.perf_counter() - began) / steps
+
+    return run
+
+
+def transformers_compiled(folder: Path, ids: list[int], steps: int) -> Steps:
+    """As `transformers`, float32, its model compiled for steps with a static cache."""
+    from transformers import AutoModelForCausalLM, StaticCache
+
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    forward = torch.compile(model.forward, dynamic=False)
+
+    @torch.inference_mode()
+    def run(rows: int) -> float:
+        cache = StaticCache(config=model.config, max_cache_len=PROMPT + steps + 2)
+        places = torch.arange(PROMPT)
+        out = model(torch.tensor([ids] * rows), past_key_values=cache, cache_position=places, use_cache=True)
+        began = 0.0
+        for step in range(-1, steps):  # the first one compiles
+            if step == 0:
+                began = time.perf_counter()
+            new = out.logits[:, -1:].argmax(-1)
+            place = torch.tensor([PROMPT + 1 + step])
+            out = forward(new, past_key_values=cache, cache_position=place, use_cache=True)
+        return (time.perf_counter() - began) / steps
+
+    return run
+
+
+def llama_cpp(path: Path, ids: list[int], steps: int) -> Steps:
+    """llama.cpp through its own Python binding, one row."""
+    import llama_cpp
+
+    def run(rows: int) -> float:
+        assert rows == 1
+        threads = torch.get_num_threads()
+        model = llama_cpp.Llama(
+            str(path), n_ctx=PROMPT + steps + 2, n_threads=threads, n_threads_batch=threads, verbose=False
+        )
+        model.eval(ids)
+        new = [int(np.argmax(model.scores[model.n_tokens - 1]))]
+        began = time.perf_counter()
+        for _ in range(steps):
+            model.eval(new)
+            new = [int(np.argmax(model.scores[model.n_tokens - 1]))]
         return (time.perf_counter() - began) / steps
 
     return run
@@ -120,37 +174,124 @@ def mixed(model: torch.nn.Module, ids: list[int], requests: int = 64, rows: int 
     }
 
 
+def measure(args: argparse.Namespace) -> dict[str, Any]:
+    """All parts that `args.only` names, under this process's setting of waiting threads."""
+    source = load_language_model(args.model)
+    ids = torch.randint(1000, 20_000, (PROMPT,), generator=torch.Generator().manual_seed(0)).tolist()
+    result: dict[str, Any] = {"model": source.name, "torch": torch.__version__}
+    with tempfile.TemporaryDirectory() as work:
+        folder = Path(work) / "hf"
+        export_model(source, folder)
+        fast = {p: packed(source.model, p) for p in PRECISIONS}
+        if "loss" in args.only:
+            text = source.encode(args.text.read_text(encoding="utf-8"))[:512]
+            result["nats_a_token"] = show("loss", losses(fast, text))
+        sides: dict[str, Steps] = {f"tony {p}": ours(model, ids, args.steps) for p, model in fast.items()}
+        for name in ("float32", "bfloat16"):
+            sides[f"transformers {name}"] = transformers(folder, getattr(torch, name), ids, args.steps)
+        if "batch16" in args.only:
+            result["ms_a_step_batch_16"] = show("batch 16", best(sides, 16, args.rounds))
+        if "mixed" in args.only:
+            torch.set_num_threads(2)
+            result["seconds_64_mixed"] = show("64 requests", mixed(fast["float32"], ids))
+        if "batch1" in args.only:
+            compiling = {}
+            for precision in PRECISIONS:
+                run = sides[f"tony {precision}, compiled"] = ours(
+                    packed(source.model, precision, compiled=True), ids, args.steps
+                )
+                began = time.perf_counter()
+                run(1)
+                compiling[precision] = round(time.perf_counter() - began, 1)
+            result["seconds_to_compile"] = show("compile", compiling)
+            if args.compile_peer:
+                sides["transformers float32, compiled"] = transformers_compiled(folder, ids, args.steps)
+            if importlib.util.find_spec("llama_cpp"):
+                for name in ("float32", "bfloat16"):
+                    export_model(source, Path(work) / f"{name}.gguf", "gguf", name)
+                    sides[f"llama.cpp {name}"] = llama_cpp(Path(work) / f"{name}.gguf", ids, args.steps)
+            result["ms_a_step_batch_1"] = show("batch 1", best(sides, 1, args.rounds))
+    return result
+
+
+def merge(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The better of both settings for each side; which one it was stands beside it."""
+    whole = dict(next(iter(results.values())))
+    for part in ("ms_a_step_batch_1", "ms_a_step_batch_16"):
+        if part in whole:
+            whole[part] = {name: min(r[part][name] for r in results.values()) for name in whole[part]}
+            whole[f"{part}, each setting"] = {setting: r[part] for setting, r in results.items()}
+    if "seconds_64_mixed" in whole:
+        whole["seconds_64_mixed"] = min(
+            (r["seconds_64_mixed"] for r in results.values()), key=lambda m: m["continuous"]
+        )
+    return whole
+
+
+def asked(whole: dict[str, Any]) -> dict[str, tuple[float, float]]:
+    """By what is asked: the ratio reached, and the ratio wanted."""
+    one, sixteen = whole.get("ms_a_step_batch_1"), whole.get("ms_a_step_batch_16")
+    found: dict[str, tuple[float, float]] = {}
+    if one:
+        mine = {p: min(one[f"tony {p}"], one[f"tony {p}, compiled"]) for p in PRECISIONS}
+        found["float32, of transformers"] = (one["transformers float32"] / mine["float32"], 2.5)
+        found["bfloat16, of transformers"] = (one["transformers bfloat16"] / mine["bfloat16"], 1.3)
+        if "llama.cpp float32" in one:
+            found["float32, of llama.cpp"] = (one["llama.cpp float32"] / mine["float32"], 0.8)
+            found["goal: int8, of llama.cpp bfloat16"] = (one["llama.cpp bfloat16"] / mine["int8"], 1.0)
+    if sixteen:
+        for precision in ("float32", "bfloat16"):
+            ratio = sixteen[f"transformers {precision}"] / sixteen[f"tony {precision}"]
+            found[f"batch 16 {precision}, of transformers"] = (ratio, 1.2)
+    if mixed_seconds := whole.get("seconds_64_mixed"):
+        found["64 mixed requests, of static batches"] = (
+            mixed_seconds["static"] / mixed_seconds["continuous"],
+            2.0,
+        )
+    return {name: (round(ratio, 2), wanted) for name, (ratio, wanted) in found.items()}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", type=Path)
     parser.add_argument("--steps", type=int, default=24)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--text", type=Path, default=Path(__file__).parents[1] / "docs" / "mup.md")
-    parser.add_argument("--only", default="", help="parts to run: loss,batch1,batch16,mixed")
+    parser.add_argument("--only", default=",".join(PARTS), help="parts to run")
+    parser.add_argument("--compile-peer", action="store_true", help="transformers compiled as well (minutes)")
+    parser.add_argument(
+        "--one-setting", action="store_true", help="with the threads' setting of this process only"
+    )
     args = parser.parse_args()
-    only = set(args.only.split(",")) - {""} or {"loss", "batch1", "batch16", "mixed"}
-    source = load_language_model(args.model)
-    ids = torch.randint(1000, 20_000, (PROMPT,), generator=torch.Generator().manual_seed(0)).tolist()
-    result: dict[str, object] = {"model": source.name, "torch": torch.__version__}
-    with tempfile.TemporaryDirectory() as work:
-        folder = Path(work) / "hf"
-        export_model(source, folder)
-        fast = {p: packed(source.model, p) for p in ("float32", "bfloat16", "int8")}
-        sides: dict[str, Steps] = {f"tony {p}": ours(model, ids, args.steps) for p, model in fast.items()}
-        sides["tony float32, weights as they are"] = ours(source.model, ids, args.steps)
-        for name in ("float32", "bfloat16"):
-            sides[f"transformers {name}"] = transformers(folder, getattr(torch, name), ids, args.steps)
-        if "loss" in only:
-            text = source.encode(args.text.read_text(encoding="utf-8"))[:512]
-            result["nats_a_token"] = show("loss", losses(fast, text))
-        if "batch1" in only:
-            result["ms_a_step_batch_1"] = show("batch 1", best(sides, 1, args.rounds))
-        if "batch16" in only:
-            result["ms_a_step_batch_16"] = show("batch 16", best(sides, 16, args.rounds))
-        if "mixed" in only:
-            torch.set_num_threads(2)
-            result["seconds_64_mixed"] = show("64 requests", mixed(fast["float32"], ids))
-    print(json.dumps(result))
+    args.only = set(args.only.split(","))
+    if wrong := args.only - set(PARTS):
+        parser.error(f"no part {', '.join(sorted(wrong))}: use {','.join(PARTS)}")
+    if args.one_setting:
+        print(json.dumps(measure(args)))
+        return
+    results = {}
+    for setting, variables in SPIN.items():
+        print(f"{setting}:", flush=True)
+        child = subprocess.Popen(
+            [sys.executable, __file__, *sys.argv[1:], "--one-setting"],
+            env=os.environ | variables,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for text in child.stdout:
+            if text.startswith("{"):
+                results[setting] = json.loads(text)
+            else:
+                print(text, end="", flush=True)
+        if child.wait():
+            sys.exit(child.returncode)
+    whole = merge(results)
+    reached = asked(whole)
+    whole["asked"] = {name: {"ratio": ratio, "asked": wanted} for name, (ratio, wanted) in reached.items()}
+    whole["ok"] = all(
+        ratio >= wanted for name, (ratio, wanted) in reached.items() if not name.startswith("goal")
+    )
+    print(json.dumps(whole))
 
 
 def show(title: str, figures: dict[str, float]) -> dict[str, float]:

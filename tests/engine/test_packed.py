@@ -32,6 +32,39 @@ def test_logits_are_those_of_the_plain_model(model, precision, shape):
 
 
 @pytest.mark.parametrize("precision", LOSS)
+def test_compiled_steps_are_those_of_the_plain_model(model, precision):
+    """One id after the other, past the step at which the number of threads is looked at again."""
+    fast = packed(model, precision, compiled=True)
+    ids = torch.randint(0, SIZE, (1, 70), generator=torch.Generator().manual_seed(2))
+    expected = model(ids, Cache(model.config, 1))
+    cache, found = Cache(model.config, 1), []
+    with torch.inference_mode():
+        found.append(fast(ids[:, :3], cache))
+        found += [fast(ids[:, i : i + 1], cache) for i in range(3, ids.shape[1])]
+    found = torch.cat(found, dim=1)
+    assert float((found - expected).pow(2).mean().sqrt() / expected.std()) < LOSS[precision]
+
+
+def test_compiled_steps_serve_a_batch_that_thins_out_to_one(model):
+    def write(engine_model):
+        batcher = Batcher(engine_model, rows=4, room=64)
+        for n in (5, 9, 30):
+            batcher.submit(Job(ids=[1, 2, 3, n], most=n, decoding=GREEDY))
+        events = []
+        while not batcher.is_idle:
+            events += batcher.step()
+        return [(e.job, e.id) for e in events]
+
+    assert write(packed(model, compiled=True)) == write(model)
+
+
+def test_without_a_compiler_compiled_steps_are_refused(model, monkeypatch):
+    monkeypatch.setattr("tony.engine.packed.has_compiler", lambda: False)
+    with pytest.raises(TonyError, match="install g\\+\\+"):
+        packed(model, compiled=True)
+
+
+@pytest.mark.parametrize("precision", LOSS)
 def test_deterministic_batches_stay_so(model, precision):
     fast = packed(model, precision)
 

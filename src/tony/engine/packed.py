@@ -15,8 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tony.engine.one_row import OneRow, Readout, Stored
 from tony.errors import TonyError
 from tony.model import Transformer
+from tony.model.machine import has_compiler
 
 Precision = Literal["float32", "bfloat16", "int8"]
 PRECISIONS = ("float32", "bfloat16", "int8")
@@ -24,15 +26,18 @@ STEP = 16  # rows that the layout of the weights is made for; others use it as i
 FEW = 64  # more rows than this are a prefill: the plain product is as fast
 
 
-def packed(model: Transformer, precision: Precision = "float32") -> Transformer:
+def packed(model: Transformer, precision: Precision = "float32", compiled: bool = False) -> Transformer:
     """A copy of `model` for writing and scoring; on other devices than a CPU, and for float32 where the operators are
     missing, `model` itself.
 
     bfloat16 multiplies in bfloat16 and adds in float32. int8 keeps a weight as a whole number from -127 to 127 times a
     factor a row of the matrix, for steps of one row; more rows are multiplied in bfloat16 by the same rounded weights.
 
+    `compiled`: the first step of one row takes some seconds to compile (see one_row), and steps of one row then take about
+    half the time; worth it from some hundred steps on.
+
     Raises:
-        TonyError: the precision is unknown, or this build of torch has no operators for it.
+        TonyError: the precision is unknown, this build of torch has no operators for it, or there is no C++ compiler.
     """
     if precision not in PRECISIONS:
         raise TonyError(f"precision {precision!r}: use {', '.join(PRECISIONS)}")
@@ -42,6 +47,8 @@ def packed(model: Transformer, precision: Precision = "float32") -> Transformer:
         raise TonyError(
             f"precision {precision}: this device or build of torch has no such weights; use float32"
         )
+    if compiled and not has_compiler():
+        raise TonyError("compiled steps need a C++ compiler, and none was found: install g++, or do without")
     kind = {"float32": _Float32, "bfloat16": _BFloat16, "int8": _Int8}[precision]
     with torch.no_grad():
         # The copy shares every tensor: only the layouts made below are new.
@@ -51,6 +58,9 @@ def packed(model: Transformer, precision: Precision = "float32") -> Transformer:
             for name, child in list(module.named_children()):
                 if isinstance(child, nn.Linear):
                     setattr(module, name, kind(child.weight))
+        if compiled:
+            made.one_row = OneRow(made, lambda linear: linear.stored)
+            made.readout = Readout(made.readout.stored, made.readout)
     return made
 
 
@@ -62,6 +72,10 @@ class _Float32(nn.Module):
         self._one = None
         if torch.backends.mkl.is_available():
             self._one = torch.ops.mkl._mkl_reorder_linear_weight(self._weight, 1)
+
+    @property
+    def stored(self) -> Stored:
+        return Stored(self._weight)
 
     def forward(self, x: Tensor) -> Tensor:
         rows = x.shape[:-1].numel()
@@ -78,6 +92,10 @@ class _BFloat16(nn.Module):
         self._weight = weight.detach().bfloat16()
         self._many = torch.ops.mkldnn._reorder_linear_weight(self._weight, STEP)
 
+    @property
+    def stored(self) -> Stored:
+        return Stored(self._weight)
+
     def forward(self, x: Tensor) -> Tensor:
         x = x.bfloat16()
         return F.linear(x, self._weight) if x.shape[:-1].numel() > FEW else _few(x, self._many)
@@ -91,6 +109,10 @@ class _Int8(nn.Module):
         self._whole, self._scale = whole.to(torch.int8), scale
         self._weight = (whole * scale.float()[:, None]).bfloat16()
         self._many = torch.ops.mkldnn._reorder_linear_weight(self._weight, STEP)
+
+    @property
+    def stored(self) -> Stored:
+        return Stored(self._whole, self._scale)
 
     def forward(self, x: Tensor) -> Tensor:
         x = x.bfloat16()

@@ -65,6 +65,7 @@ class TextEngine:
         room: ids of the longest prompt with its completion that a deterministic engine takes.
         precision: of the weights on a CPU: "float32", "bfloat16" or "int8", laid out for small batches (see packed); None
             takes the model as it is.
+        compiled: on a CPU, steps of one completion are compiled: some seconds once, then about half the time (see packed).
         keys: how keys of the past are kept in fewer numbers (see KeySketch); None = as they are.
     """
 
@@ -79,9 +80,12 @@ class TextEngine:
         deterministic: bool = False,
         room: int = 512,
         precision: Precision | None = None,
+        compiled: bool = False,
         keys: KeySketch | None = None,
     ) -> None:
-        self.model = packed(model, precision) if precision else model
+        if compiled or precision:
+            model = packed(model, precision or "float32", compiled)
+        self.model = model
         self.tokenizer, self.bos, self.eos = tokenizer, bos, eos
         self.ends = frozenset() if eos is None else frozenset([eos])
         chunk = 64 if deterministic else 256

@@ -38,6 +38,7 @@ def run(asked: Asked) -> None:
     from tony.cli.show import print_asked
     from tony.cli.show_fewshot import print_fewshot
     from tony.evals.fewshot import evaluate_fewshot
+    from tony.evals.fewshot.figures import lines_of, write_curves
     from tony.model.machine import prepare_threads
 
     settings = settings_of(asked)
@@ -49,6 +50,8 @@ def run(asked: Asked) -> None:
             source, tasks, settings, folder, errors,
             lambda done, total, _: report("asking", done, total),
         )  # fmt: skip
+    if result["results"] and len(settings.shots) > 1:
+        write_curves(lines_of(result), folder / "fewshot.png")
     print_asked(result, asked.as_json, print_fewshot)
 
 
