@@ -10,7 +10,7 @@ from tony.errors import TonyError
 from tony.model import Cache
 
 SIZE = 211
-# Root mean square of the differences of logits, in units of their standard deviation. A bfloat16 number is off by 2^-9 at
+# Root mean square of the differences of logits, in units of their standard deviation. A bfloat16 number is off by 2^-8 at
 # most, an int8 weight by 1/254 of its row's largest; both add up over two layers.
 LOSS = {"float32": 1e-6, "bfloat16": 0.02, "int8": 0.02}
 

@@ -12,7 +12,7 @@ def export(
     model: Annotated[Path, typer.Argument(help="a run folder or an imported model, such as runs/digits")],
     target: Annotated[Path, typer.Argument(help="the folder (hf) or file (gguf) to write")],
     form: Annotated[str, typer.Option("--format", help="hf or gguf")] = "hf",
-    dtype: Annotated[str, typer.Option(help="float32, bfloat16 (hf only) or float16")] = "float32",
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16")] = "float32",
     as_json: Annotated[bool, typer.Option("--json", help="print what was written as JSON")] = False,
 ) -> None:
     """Write a model as an ordinary Hugging Face folder (Llama or Qwen3), or as GGUF."""

@@ -74,17 +74,19 @@ def test_transformers_reads_the_same_model(written):
         assert float((model(ids) - expected).abs().max() / expected.abs().max()) < 1e-4
 
 
-def test_float16_is_close(written):
-    model, path = written("float16", qk_norm=False)
+@pytest.mark.parametrize(("dtype", "error"), [("float16", 2**-11), ("bfloat16", 2**-8)])
+def test_16_bits_are_close(written, dtype, error):
+    model, path = written(dtype, qk_norm=False)
     again = load_language_model(path).model
-    np.testing.assert_allclose(again.readout.weight, model.readout.weight, rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(again.readout.weight, model.readout.weight, rtol=error, atol=1e-6)
+    torch.testing.assert_close(again.norm.weight, model.norm.weight, rtol=0, atol=0)
 
 
 def test_refusals(written, tmp_path):
     with pytest.raises(TonyError, match="no banded layers"):
         written(qk_norm=True, window=4, banded=(0,))
-    with pytest.raises(TonyError, match="bfloat16"):
-        written("bfloat16", qk_norm=True)
+    with pytest.raises(TonyError, match="use float32, bfloat16, float16"):
+        written("float64", qk_norm=True)
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(b"GGUX" + bytes(100))
     with pytest.raises(TonyError, match="no readable GGUF"):

@@ -20,6 +20,11 @@ from tony.engine.exchange.tokenizers import bpe_tokenizer
 from tony.errors import TonyError
 from tony.model import Transformer
 
+FILE_TYPES = {
+    "float32": "ALL_F32",
+    "bfloat16": "MOSTLY_BF16",
+    "float16": "MOSTLY_F16",
+}  # as the library names them
 OUTSIDE = {
     "token_embd.weight": "model.embed_tokens.weight",
     "output_norm.weight": "model.norm.weight",
@@ -157,7 +162,7 @@ def write_gguf(
     name: str,
     dtype: str,
 ) -> None:
-    """Write `model` to `path`; matrices in `dtype` ("float32" or "float16"), norms in float32.
+    """Write `model` to `path`; matrices in `dtype` (of FILE_TYPES), norms in float32.
 
     Raises:
         TonyError: banded layers, which GGUF's llama and qwen3 do not have; another dtype; a full disk.
@@ -167,8 +172,8 @@ def write_gguf(
     gguf = _library()
     if model.config.banded:
         raise TonyError("GGUF holds no banded layers: export to a Hugging Face folder instead (--format hf)")
-    if dtype not in ("float32", "float16"):
-        raise TonyError(f"dtype {dtype!r} is not written to GGUF: use float32 or float16")
+    if dtype not in FILE_TYPES:
+        raise TonyError(f"dtype {dtype!r} is not written to GGUF: use {', '.join(FILE_TYPES)}")
     config, tensors = to_huggingface(model)
     shape = config_from_huggingface(config)
     kind = config["model_type"]
@@ -187,9 +192,7 @@ def write_gguf(
         writer.add_rope_dimension_count(shape.head_dim)
         writer.add_rope_freq_base(shape.rope_base)
         writer.add_layer_norm_rms_eps(shape.norm_eps)
-        writer.add_file_type(
-            gguf.LlamaFileType.ALL_F32 if dtype == "float32" else gguf.LlamaFileType.MOSTLY_F16
-        )
+        writer.add_file_type(gguf.LlamaFileType[FILE_TYPES[dtype]])
         _write_tokenizer(writer, json.loads(tokenizer.to_str()), tokenizer, shape.vocabulary, special)
         back = {theirs: own for own, theirs in INSIDE.items()} | {v: k for k, v in OUTSIDE.items()}
         for key, tensor in tensors.items():
@@ -200,9 +203,9 @@ def write_gguf(
                 _, _, layer, inside = key.split(".", 3)
                 own = f"blk.{layer}.{back[inside.removesuffix('.weight')]}.weight"
             array = tensor.float().numpy()
-            writer.add_tensor(
-                own, array.astype(np.float16 if dtype == "float16" and array.ndim == 2 else np.float32)
-            )
+            kept = FILE_TYPES[dtype].split("_")[1] if array.ndim == 2 else "F32"
+            of = gguf.GGMLQuantizationType[kept]
+            writer.add_tensor(own, gguf.quants.quantize(array, of), raw_dtype=of)
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()
