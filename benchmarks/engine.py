@@ -7,7 +7,7 @@ Every side writes greedily with the same weights after the same prompt, at its f
 sleep while they wait or spin (OpenMP reads that when it loads, so each has a process of its own). Sides take turns, and each
 one's best round counts. Measured are milliseconds a decoding step at batch 1 and 16, and the seconds that 64 requests of mixed
 lengths take: in one continuous batch, and in static batches of 16 that each last as long as their longest request (our engine
-both times, so that only the batching differs).
+both times, so that only the batching differs; `transformers` beside it).
 
 `transformers` is called as model(ids, past_key_values=cache) in a bare loop, faster than its generate(), and its model also
 after torch.compile with a static cache (--compile-peer; minutes). llama.cpp is the package llama-cpp-python, built on this
@@ -66,11 +66,13 @@ def ours(model: torch.nn.Module, ids: list[int], steps: int) -> Steps:
     return run
 
 
-def transformers(folder: Path, dtype: torch.dtype, ids: list[int], steps: int) -> Steps:
+def load_transformers(folder: Path, dtype: torch.dtype) -> torch.nn.Module:
     from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).eval()
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).eval()
 
+
+def transformers(model: torch.nn.Module, ids: list[int], steps: int) -> Steps:
     @torch.inference_mode()
     def run(rows: int) -> float:
         out = model(torch.tensor([ids] * rows), use_cache=True)
@@ -85,9 +87,9 @@ def transformers(folder: Path, dtype: torch.dtype, ids: list[int], steps: int) -
 
 def transformers_compiled(folder: Path, ids: list[int], steps: int) -> Steps:
     """As `transformers`, float32, its model compiled for steps with a static cache."""
-    from transformers import AutoModelForCausalLM, StaticCache
+    from transformers import StaticCache
 
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    model = load_transformers(folder, torch.float32)
     forward = torch.compile(model.forward, dynamic=False)
 
     @torch.inference_mode()
@@ -147,30 +149,44 @@ def losses(models: dict[str, torch.nn.Module], ids: list[int]) -> dict[str, floa
     }
 
 
-def mixed(model: torch.nn.Module, ids: list[int], requests: int = 64, rows: int = 16) -> dict[str, float]:
-    """Seconds for requests that write 4 to 64 ids: continuous, and in static batches."""
-    lengths = np.random.default_rng(0).integers(4, 65, requests).tolist()
-    room = PROMPT + 66
+def mixed(
+    model: torch.nn.Module, peer: torch.nn.Module, requests: int = 64, rows: int = 16
+) -> dict[str, float]:
+    """Seconds for requests of 16 ids each that write as many as an exponential distribution of mean 32 says, as requests do
+    in Anyscale's and vLLM's comparisons: continuous, and in static batches in order, in which all rows are computed until the
+    longest is done."""
+    stream = np.random.default_rng(0)
+    lengths = np.clip(np.ceil(stream.exponential(32, requests)), 1, 256).astype(int).tolist()
+    prompts = stream.integers(1000, 20_000, (requests, 16)).tolist()
 
-    def jobs(own: list[int]) -> list[Job]:
-        return [Job(ids=[*ids, 300 + n], most=n, decoding=GREEDY) for n in own]
-
-    def run(batches: list[list[Job]]) -> float:
-        batcher = Batcher(model, rows=rows, room=room)
+    def run(batches: list[list[tuple[list[int], int]]]) -> float:
+        batcher = Batcher(model, rows=rows, room=16 + max(lengths) + 1)
         began = time.perf_counter()
         for batch in batches:
-            for job in batch:
-                batcher.submit(job)
+            for ids, most in batch:
+                batcher.submit(Job(ids=ids, most=most, decoding=GREEDY))
             while not batcher.is_idle:
                 batcher.step()
         return time.perf_counter() - began
 
-    static = [lengths[i : i + rows] for i in range(0, requests, rows)]
-    continuous = run([jobs(lengths)])
-    # In a static batch all rows are computed until the longest is done.
+    @torch.inference_mode()
+    def run_peer(batches: list[list[tuple[list[int], int]]]) -> float:
+        began = time.perf_counter()
+        for batch in batches:
+            out = peer(torch.tensor([ids for ids, _ in batch]), use_cache=True)
+            for _ in range(batch[0][1] - 1):
+                new = out.logits[:, -1:].argmax(-1)
+                out = peer(new, past_key_values=out.past_key_values, use_cache=True)
+        return time.perf_counter() - began
+
+    everything = list(zip(prompts, lengths, strict=True))
+    static = [
+        [(ids, max(lengths[i : i + rows])) for ids in prompts[i : i + rows]] for i in range(0, requests, rows)
+    ]
     return {
-        "continuous": round(continuous, 2),
-        "static": round(run([jobs([max(own)] * len(own)) for own in static]), 2),
+        "continuous": round(run([everything]), 2),
+        "static": round(run(static), 2),
+        "transformers, static": round(run_peer(static), 2),
     }
 
 
@@ -187,13 +203,14 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
             text = source.encode(args.text.read_text(encoding="utf-8"))[:512]
             result["nats_a_token"] = show("loss", losses(fast, text))
         sides: dict[str, Steps] = {f"tony {p}": ours(model, ids, args.steps) for p, model in fast.items()}
-        for name in ("float32", "bfloat16"):
-            sides[f"transformers {name}"] = transformers(folder, getattr(torch, name), ids, args.steps)
+        peers = {name: load_transformers(folder, getattr(torch, name)) for name in ("float32", "bfloat16")}
+        for name, peer in peers.items():
+            sides[f"transformers {name}"] = transformers(peer, ids, args.steps)
         if "batch16" in args.only:
             result["ms_a_step_batch_16"] = show("batch 16", best(sides, 16, args.rounds))
         if "mixed" in args.only:
             torch.set_num_threads(2)
-            result["seconds_64_mixed"] = show("64 requests", mixed(fast["float32"], ids))
+            result["seconds_64_mixed"] = show("64 requests", mixed(fast["float32"], peers["float32"]))
         if "batch1" in args.only:
             compiling = {}
             for precision in PRECISIONS:
