@@ -14,6 +14,7 @@ after torch.compile with a static cache (--compile-peer; minutes). llama.cpp is 
 machine, where it is installed; it reads GGUF files that we wrote. Our steps include sampling, log-probabilities and the
 bookkeeping of the batch. "compiled": steps of one row are compiled (tony.engine.one_row); seconds to the first step are stated.
 
+A prefix of 1,500 ids that 200 requests share is counted, and what its reuse changes is compared with computing it anew.
 What fewer bits cost is measured too: nats a token of each precision on the first 512 ids of a text (--text).
 
 The last line is one JSON object; "asked" says which ratios were reached.
@@ -47,7 +48,7 @@ SPIN = {
     "threads sleep": {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"},
     "threads spin": {"OMP_WAIT_POLICY": "ACTIVE"},
 }
-PARTS = ("loss", "batch1", "batch16", "mixed")
+PARTS = ("loss", "batch1", "batch16", "mixed", "prefix")
 Steps = Callable[[int], float]  # rows -> seconds a step
 
 
@@ -190,6 +191,39 @@ def mixed(
     }
 
 
+def shared_prefix(model: torch.nn.Module, text: list[int], requests: int = 200) -> dict[str, Any]:
+    """Requests of 8 ids of their own behind 1,500 ids of `text`: ids computed, seconds, and what reuse changes in the logits
+    behind the prompt, against computing them anew (20 requests); the same of a deterministic batcher."""
+    prefix, room = text[:1500], 1600
+    own = np.random.default_rng(1).integers(1000, 20_000, (requests, 8)).tolist()
+    jobs = [Job(ids=[*prefix, *ids], most=1, decoding=GREEDY) for ids in own]
+    batcher = Batcher(model, room=room)
+    began = time.perf_counter()
+    for job in jobs:
+        batcher.submit(job)
+    while not batcher.is_idle:
+        batcher.step()
+    found: dict[str, Any] = {
+        "requests": requests,
+        "ids in all prompts": sum(len(job.ids) for job in jobs),
+        "ids computed": batcher.counts.prompt,
+        "ids computed if the prefix is computed once": len(prefix) + sum(map(len, own)),
+        "seconds": round(time.perf_counter() - began, 1),
+    }
+    for deterministic in (False, True):
+        how = {"rows": 1, "room": room, "deterministic": deterministic, "chunk": 64 if deterministic else 256}
+        kept, worst, largest = Batcher(model, **how), 0.0, 0.0
+        kept.prefill(jobs[-1], 1)
+        for job in jobs[:20]:
+            fresh = Batcher(model, prefix_bytes=0, **how).prefill(job, 1)[1]
+            worst = max(worst, float((kept.prefill(job, 1)[1] - fresh).abs().max()))
+            largest = max(largest, float(fresh.abs().max()))
+        name = "deterministic: " if deterministic else ""
+        found[f"{name}largest change of a logit"] = float(f"{worst:.2g}")
+        found[f"{name}largest logit"] = round(largest, 1)
+    return found
+
+
 def measure(args: argparse.Namespace) -> dict[str, Any]:
     """All parts that `args.only` names, under this process's setting of waiting threads."""
     source = load_language_model(args.model)
@@ -211,6 +245,10 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         if "mixed" in args.only:
             torch.set_num_threads(2)
             result["seconds_64_mixed"] = show("64 requests", mixed(fast["float32"], peers["float32"]))
+        if "prefix" in args.only:
+            text = source.encode(args.text.read_text(encoding="utf-8"))
+            result["shared_prefix"] = shared_prefix(source.model, text)
+            print(f"shared prefix {result['shared_prefix']}", flush=True)
         if "batch1" in args.only:
             compiling = {}
             for precision in PRECISIONS:
@@ -265,6 +303,13 @@ def asked(whole: dict[str, Any]) -> dict[str, tuple[float, float]]:
             mixed_seconds["static"] / mixed_seconds["continuous"],
             2.0,
         )
+    if prefix := whole.get("shared_prefix"):
+        once = prefix["ids computed if the prefix is computed once"]
+        found["shared prefix, computed as often as"] = (once / prefix["ids computed"], 1.0)
+        for name in ("", "deterministic: "):
+            change = prefix[f"{name}largest change of a logit"]
+            key = f"{name}shared prefix, 1e-5 over the largest change of a logit"
+            found[key] = (min(1e-5 / max(change, 1e-12), 1e3), 1.0)
     return {name: (round(ratio, 2), wanted) for name, (ratio, wanted) in found.items()}
 
 

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tony.engine.batcher import Batcher, Job
-from tony.engine.prefixes import BLOCK, Prefixes
+from tony.engine.prefixes import BLOCK, Prefixes, common
 from tony.engine.sampling import GREEDY, Decoding
 from tony.errors import TonyError
 
@@ -88,8 +90,10 @@ def test_a_job_that_comes_later_joins_the_batch(model):
     assert batcher.counts.steps == 49, "the second job's ids came in the first one's steps"
 
 
-def test_a_shared_prefix_is_computed_once_and_changes_nothing(model):
-    shared, tails = ids_of(5 * BLOCK), [ids_of(4, seed) for seed in range(30)]
+@pytest.mark.parametrize("length", [5 * BLOCK, 5 * BLOCK + 1, 4 * BLOCK + 30])
+def test_a_shared_prefix_is_computed_once_and_changes_nothing(model, length):
+    # Tails differ from their first id on: what two of them have in common would be computed once as well.
+    shared, tails = ids_of(length), [[3 + seed, *ids_of(3, seed)] for seed in range(30)]
     jobs = [Job(ids=shared + tail, most=2, decoding=GREEDY) for tail in tails]
     batcher, plain = Batcher(model, rows=8), Batcher(model, rows=8, prefix_bytes=0)
     found, expected = finish(batcher, *jobs), finish(plain, *jobs)
@@ -105,7 +109,7 @@ def test_reuse_changes_no_logit_by_more_than_1e_5(model):
     batcher = Batcher(model)
     _, fresh = batcher.prefill(Job(ids=prompt, most=1), 1)
     _, reused = batcher.prefill(Job(ids=prompt, most=1), 1)
-    assert batcher.counts.reused == 4 * BLOCK
+    assert batcher.counts.reused == 4 * BLOCK + 4
     assert float((fresh - reused).abs().max()) < 1e-5
 
 
@@ -182,4 +186,26 @@ def test_known_prefixes_stay_within_their_memory():
     assert len(prefixes) == 3 and prefixes.nbytes == prefixes.most_bytes
     assert len(prefixes.find([*ids[2], 0])) == 2, "the newest is whole"
     assert prefixes.find([*ids[0], 0]) == [], "the oldest is gone"
-    assert len(prefixes.find(ids[2])) == 1, "the last id is always computed"
+    last = prefixes.find(ids[2])
+    assert [len(block.ids) for block in last] == [BLOCK, BLOCK - 1], "the last id is always computed"
+
+
+@settings(max_examples=100)
+@given(
+    st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=4 * BLOCK), min_size=1, max_size=6),
+    st.integers(2, 12),
+)
+def test_the_longest_known_beginning_is_found(texts, most):
+    """Against a comparison with every kept text; keys are the ids themselves, so what is found is known to be right."""
+    prefixes, kept = Prefixes(most_bytes=most * BLOCK * 8), []
+    for ids in texts:
+        longest = max((common(one, ids[:-1]) for one in kept), default=0)
+        found = [int(i) for block in prefixes.find(ids) for i in block.keys.flatten()]
+        assert found == list(ids[: len(found)]) and len(found) < len(ids)
+        if prefixes.nbytes + 4 * BLOCK * 8 <= prefixes.most_bytes:  # nothing was dropped yet
+            assert len(found) == longest
+        for number in prefixes.missing(ids):
+            part = torch.tensor(ids[number * BLOCK : (number + 1) * BLOCK], dtype=torch.float32)
+            prefixes.keep(ids, number, part.view(1, 1, -1, 1), part.view(1, 1, -1, 1))
+        kept.append(ids)
+        assert prefixes.nbytes <= prefixes.most_bytes

@@ -132,7 +132,7 @@ def test_fewer_bytes_and_prefixes_that_are_found_again(model):
     first = written(small)
     assert small.counts.reused == 0 and len(first) == 12
     assert written(small) == first
-    assert small.counts.reused == 96
+    assert small.counts.reused == 99, "the last id is always computed"
 
 
 def test_chunks_do_not_matter(model):

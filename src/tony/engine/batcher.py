@@ -231,7 +231,7 @@ class Batcher:
         if not self.deterministic:
             self._slots.grow(-(-(len(job.ids) + job.most) // self.chunk) * self.chunk)
         self._slots.lengths[self.rows] = 0
-        for block in self.prefixes.find(job.ids, self.chunk if self.deterministic else BLOCK):
+        for block in self.prefixes.find(job.ids, self.chunk if self.deterministic else 1):
             self._slots.append(self.rows, block.keys, block.values)
         self.counts.reused += self._slots.lengths[self.rows]
 
@@ -239,7 +239,7 @@ class Batcher:
         """Compute the next ids of a prompt; how many comes back."""
         ids, done = prompt.job.ids, self._slots.lengths[self.rows]
         # All chunks but the last end at a block, so that the next prompt's chunks fall on the same places.
-        size = self.chunk if self.deterministic else max(budget // BLOCK * BLOCK, 1)
+        size = self.chunk if self.deterministic else max(budget // BLOCK * BLOCK - done % BLOCK, 1)
         new = list(ids[done : done + size])
         count = torch.tensor([len(new)])
         if self.deterministic:
@@ -248,16 +248,16 @@ class Batcher:
         states = self.model.states(self._tensor([new]), view, count)
         self.counts.prompt += int(count)
         done += int(count)
-        self._remember(self.rows, ids[:done])
+        self._remember(self.rows, ids[: done if done == len(ids) else done // BLOCK * BLOCK])
         if done == len(ids):
             prompt.logits = self.model.readout(states[:, int(count) - 1]).float()[0]
         return size if self.deterministic else int(count)
 
     def _remember(self, row: int, ids: Sequence[int]) -> None:
-        """Keep the whole blocks of `ids`, whose keys and values `row` holds."""
+        """Keep the blocks of `ids`, whose keys and values `row` holds."""
         if self.prefixes.most_bytes:
             for block in self.prefixes.missing(ids):
-                part = self._slots.read(row, block * BLOCK, (block + 1) * BLOCK)
+                part = self._slots.read(row, block * BLOCK, min((block + 1) * BLOCK, len(ids)))
                 self.prefixes.keep(ids, block, *part)
 
     def _start(self, prompt: _Prompt) -> list[Event]:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from tony.engine.prefixes import common
 from tony.errors import TonyError
 from tony.model import Transformer
 
@@ -56,7 +57,7 @@ def split_ids(
     kept = context.rstrip(" ")
     continuation = context[len(kept) :] + continuation
     whole, before = encode(kept + continuation), encode(kept)
-    border = _common(whole, before)
+    border = common(whole, before)
     if border == len(whole):
         raise TonyError(f"the continuation {continuation!r} after ...{kept[-20:]!r} has no ids")
     if not border and bos is None:
@@ -160,13 +161,13 @@ class Scorer:
         end, new = first, 0
         while end == first or not new or len(nodes) + new <= self.bundle:
             text = texts[order[end]]
-            begin = _common(self._path, text)
+            begin = common(self._path, text)
             line = self._line(text, begin, roots, nodes, ids)
             places.append([*range(begin), *(path + node.place for node in line)])
             end += 1
             if end == len(order):
                 break
-            new = len(texts[order[end]]) - _common(text, texts[order[end]])
+            new = len(texts[order[end]]) - common(text, texts[order[end]])
         states = torch.cat([self._states, self._forward(nodes, ids)]) if nodes else self._states
         self._read(pairs, order[first:end], places, states, scores)
         if line:
@@ -235,12 +236,6 @@ class Scorer:
             end = at + len(pairs[i][1])
             scores[i] = Score(tuple(logprobs[at:end].tolist()), bool(greedy[at:end].all()))
             at = end
-
-
-def _common(one: Sequence[int], other: Sequence[int]) -> int:
-    """How many first ids are the same."""
-    length = min(len(one), len(other))
-    return next((i for i in range(length) if one[i] != other[i]), length)
 
 
 class _PathCache:
