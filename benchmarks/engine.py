@@ -193,7 +193,7 @@ def mixed(
 
 def shared_prefix(model: torch.nn.Module, text: list[int], requests: int = 200) -> dict[str, Any]:
     """Requests of 8 ids of their own behind 1,500 ids of `text`: ids computed, seconds, and what reuse changes in the logits
-    behind the prompt, against computing them anew (20 requests); the same of a deterministic batcher."""
+    behind the prompt, against computing them anew (8 requests); the same of a deterministic batcher."""
     prefix, room = text[:1500], 1600
     own = np.random.default_rng(1).integers(1000, 20_000, (requests, 8)).tolist()
     jobs = [Job(ids=[*prefix, *ids], most=1, decoding=GREEDY) for ids in own]
@@ -214,7 +214,7 @@ def shared_prefix(model: torch.nn.Module, text: list[int], requests: int = 200) 
         how = {"rows": 1, "room": room, "deterministic": deterministic, "chunk": 64 if deterministic else 256}
         kept, worst, largest = Batcher(model, **how), 0.0, 0.0
         kept.prefill(jobs[-1], 1)
-        for job in jobs[:20]:
+        for job in jobs[:8]:
             fresh = Batcher(model, prefix_bytes=0, **how).prefill(job, 1)[1]
             worst = max(worst, float((kept.prefill(job, 1)[1] - fresh).abs().max()))
             largest = max(largest, float(fresh.abs().max()))
@@ -331,11 +331,13 @@ def main() -> None:
     if args.one_setting:
         print(json.dumps(measure(args)))
         return
-    results = {}
+    results, only = {}, args.only
     for setting, variables in SPIN.items():
+        if not only:
+            break
         print(f"{setting}:", flush=True)
         child = subprocess.Popen(
-            [sys.executable, __file__, *sys.argv[1:], "--one-setting"],
+            [sys.executable, __file__, *sys.argv[1:], "--one-setting", "--only", ",".join(only)],
             env=os.environ | variables,
             stdout=subprocess.PIPE,
             text=True,
@@ -347,6 +349,7 @@ def main() -> None:
                 print(text, end="", flush=True)
         if child.wait():
             sys.exit(child.returncode)
+        only = only - {"loss", "prefix"}  # which do not depend on it
     whole = merge(results)
     reached = asked(whole)
     whole["asked"] = {name: {"ratio": ratio, "asked": wanted} for name, (ratio, wanted) in reached.items()}
