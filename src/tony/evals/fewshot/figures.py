@@ -10,6 +10,7 @@ from typing import Any
 from tony.atomic import replacing
 
 _INCHES_A_PANEL = (4.2, 3.8)
+_MOST_BANDS = 6  # more of them would hide each other: intervals become bars
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,8 @@ def lines_of(result: Mapping[str, Any]) -> dict[str, list[Line]]:
 
 
 def write_curves(panels: Mapping[str, Sequence[Line]], path: Path) -> None:
-    """Write the lines as PNG, a panel a title; bands are 95% intervals, K is on a logarithmic axis that begins at 0."""
+    """Write the lines as PNG, a panel a title; bands or bars are 95% intervals, K is on a logarithmic axis that begins at 0."""
+    from matplotlib import colormaps
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -49,8 +51,9 @@ def write_curves(panels: Mapping[str, Sequence[Line]], path: Path) -> None:
     for axes, (title, lines) in zip(
         figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
     ):
-        for line in lines:
-            _draw(axes, line)
+        colors = colormaps["tab10" if len(lines) <= 10 else "tab20"].colors
+        for i, line in enumerate(lines):
+            _draw(axes, line, colors[i % len(colors)], banded=len(lines) <= _MOST_BANDS)
         shots = sorted({k for line in lines for k, *_ in line.points})
         axes.set(
             title=title, xlabel="K, examples in the prompt", ylabel="BLEU" if title == "BLEU" else "right, %"
@@ -60,12 +63,16 @@ def write_curves(panels: Mapping[str, Sequence[Line]], path: Path) -> None:
         axes.set_xticks([], minor=True)
         axes.set_ylim(bottom=0)
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=7, ncols=1 + len(lines) // 9)
+        outside = {} if len(lines) <= _MOST_BANDS else {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
+        axes.legend(fontsize=7, frameon=False, **outside)
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=130, format="png", metadata={"Software": None})
 
 
-def _draw(axes: Any, line: Line) -> None:
+def _draw(axes: Any, line: Line, color: Any, banded: bool) -> None:
     shots, values, lows, highs = zip(*line.points, strict=True)
-    axes.plot(shots, values, marker="o", markersize=3, label=line.label)
-    axes.fill_between(shots, lows, highs, alpha=0.12)
+    axes.plot(shots, values, marker="o", markersize=3, label=line.label, color=color)
+    if banded:
+        axes.fill_between(shots, lows, highs, alpha=0.12, color=color, linewidth=0)
+    else:
+        axes.vlines(shots, lows, highs, alpha=0.4, color=color, linewidth=1)
