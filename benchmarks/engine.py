@@ -153,8 +153,8 @@ def losses(models: dict[str, torch.nn.Module], ids: list[int]) -> dict[str, floa
 def mixed(
     model: torch.nn.Module, peer: torch.nn.Module, requests: int = 64, rows: int = 16
 ) -> dict[str, float]:
-    """Seconds for requests of 16 ids each that write as many as an exponential distribution of mean 32 says, as requests do
-    in Anyscale's and vLLM's comparisons: continuous, and in static batches in order, in which all rows are computed until the
+    """Seconds for requests of 16 ids each that write as many as an exponential distribution of mean 32 says, as in
+    Anyscale's comparison of 2023: continuous, and in static batches in order, in which all rows are computed until the
     longest is done."""
     stream = np.random.default_rng(0)
     lengths = np.clip(np.ceil(stream.exponential(32, requests)), 1, 256).astype(int).tolist()
@@ -192,10 +192,11 @@ def mixed(
 
 
 def shared_prefix(model: torch.nn.Module, text: list[int], requests: int = 200) -> dict[str, Any]:
-    """Requests of 8 ids of their own behind 1,500 ids of `text`: ids computed, seconds, and what reuse changes in the logits
-    behind the prompt, against computing them anew (8 requests); the same of a deterministic batcher."""
+    """Requests of 4 to 24 ids of their own behind 1,500 ids of `text`: ids computed, seconds, and what reuse changes in the logits
+    behind the prompt, against computing them anew (12 requests); the same of a deterministic batcher."""
     prefix, room = text[:1500], 1600
-    own = np.random.default_rng(1).integers(1000, 20_000, (requests, 8)).tolist()
+    stream = np.random.default_rng(1)
+    own = [stream.integers(1000, 20_000, size).tolist() for size in stream.integers(4, 25, requests)]
     jobs = [Job(ids=[*prefix, *ids], most=1, decoding=GREEDY) for ids in own]
     batcher = Batcher(model, room=room)
     began = time.perf_counter()
@@ -214,7 +215,7 @@ def shared_prefix(model: torch.nn.Module, text: list[int], requests: int = 200) 
         how = {"rows": 1, "room": room, "deterministic": deterministic, "chunk": 64 if deterministic else 256}
         kept, worst, largest = Batcher(model, **how), 0.0, 0.0
         kept.prefill(jobs[-1], 1)
-        for job in jobs[:8]:
+        for job in jobs[:12]:
             fresh = Batcher(model, prefix_bytes=0, **how).prefill(job, 1)[1]
             worst = max(worst, float((kept.prefill(job, 1)[1] - fresh).abs().max()))
             largest = max(largest, float(fresh.abs().max()))

@@ -139,6 +139,12 @@ def write_page(
             ],
         ),
     ]
+    gains = "; ".join(
+        f"{family} {', '.join(f'{gain(own):+.1f}' for own in several)}" for family, several in lines.items()
+    )
+    text.append(
+        f"Points gained from 1 to {max(SHOTS)} examples, from the smallest model to the largest: {gains}."
+    )
     for family, several in lines.items():
         rows = [
             (own.label, *(f"{v:.1f} ({low:.1f}-{high:.1f})" for _, v, low, high in own.points))
