@@ -81,6 +81,18 @@ def test_choices_are_scored_as_plain_passes_say(omni, tmp_path):
             assert nats == pytest.approx(float(own.sum()), abs=1e-3)
 
 
+def test_choices_are_scored_in_the_engines_own_precision(omni, random_model, vocabulary, tmp_path):
+    """Nats of a bfloat16 engine are close to those of float32: its weights are of another type than the states."""
+    half = Omni(random_model(vocabulary.size), vocabulary, load_recipe(RECIPE))
+    half.engine = type(half.engine)(half.engine.model.float(), half.engine.grammar, torch.bfloat16)
+    nats = []
+    for model, name in ((omni, "whole"), (half, "half")):
+        evaluate_fewshot(model, [task("choice")], Settings(shots=(1,), items=None), tmp_path / name)
+        lines = (tmp_path / name / "fewshot.jsonl").read_text().splitlines()
+        nats.append([value for line in lines for value in json.loads(line)["nats"]])
+    assert nats[0] != nats[1] and nats[1] == pytest.approx(nats[0], rel=0.05)
+
+
 def test_a_picture_that_changes_is_another_question(omni):
     first = make_cell(task("choice"), 1, None, 0, "item").questions
     other = Task(**{**task("choice").__dict__, "test": lambda: examples(7, 8)})

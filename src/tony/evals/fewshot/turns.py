@@ -12,6 +12,7 @@ from tony.evals.fewshot.cell import Cell, Question, Row, accepted_of
 from tony.evals.fewshot.metrics import METRICS
 from tony.evals.task import Example
 from tony.media import Document, Part, Text
+from tony.model.machine import autocast
 from tony.runs.recipe import Sampling
 
 GREEDY = {"text": Sampling(temperature=0.0)}
@@ -65,7 +66,9 @@ class OmniAsker:
                 pairs.append((prompt, ids))
                 plain.append((bare, ids))
         self._scorer.forget()
-        scores = zip(self._scorer.score(pairs), self._scorer.score(plain), pairs, strict=True)
+        engine = self.omni.engine
+        with autocast(engine.device, engine.precision):
+            scores = zip(self._scorer.score(pairs), self._scorer.score(plain), pairs, strict=True)
         found = iter([(one.total, other.total, len(ids)) for one, other, (_, ids) in scores])
         rows = []
         for question in questions:
