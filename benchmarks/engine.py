@@ -9,8 +9,8 @@ one's best round counts. Measured are milliseconds a decoding step at batch 1 an
 lengths take: in one continuous batch, and in static batches of 16 that each last as long as their longest request (our engine
 both times, so that only the batching differs; `transformers` beside it).
 
-`transformers` is called as model(ids, past_key_values=cache) in a bare loop, faster than its generate(), and its model also
-after torch.compile with a static cache (--compile-peer; minutes). llama.cpp is the package llama-cpp-python, built on this
+`transformers` is called as model(ids, past_key_values=cache) in a bare loop, faster than its generate(), and is not
+compiled. llama.cpp is the package llama-cpp-python, built on this
 machine, where it is installed; it reads GGUF files that we wrote. Our steps include sampling, log-probabilities and the
 bookkeeping of the batch. "compiled": steps of one row are compiled (tony.engine.one_row); seconds to the first step are stated.
 
@@ -81,30 +81,6 @@ def transformers(model: torch.nn.Module, ids: list[int], steps: int) -> Steps:
         for _ in range(steps):
             new = out.logits[:, -1].argmax(-1, keepdim=True)
             out = model(new, past_key_values=out.past_key_values, use_cache=True)
-        return (time.perf_counter() - began) / steps
-
-    return run
-
-
-def transformers_compiled(folder: Path, ids: list[int], steps: int) -> Steps:
-    """As `transformers`, float32, its model compiled for steps with a static cache."""
-    from transformers import StaticCache
-
-    model = load_transformers(folder, torch.float32)
-    forward = torch.compile(model.forward, dynamic=False)
-
-    @torch.inference_mode()
-    def run(rows: int) -> float:
-        cache = StaticCache(config=model.config, max_cache_len=PROMPT + steps + 2)
-        places = torch.arange(PROMPT)
-        out = model(torch.tensor([ids] * rows), past_key_values=cache, cache_position=places, use_cache=True)
-        began = 0.0
-        for step in range(-1, steps):  # the first one compiles
-            if step == 0:
-                began = time.perf_counter()
-            new = out.logits[:, -1:].argmax(-1)
-            place = torch.tensor([PROMPT + 1 + step])
-            out = forward(new, past_key_values=cache, cache_position=place, use_cache=True)
         return (time.perf_counter() - began) / steps
 
     return run
@@ -260,8 +236,6 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
                 run(1)
                 compiling[precision] = round(time.perf_counter() - began, 1)
             result["seconds_to_compile"] = show("compile", compiling)
-            if args.compile_peer:
-                sides["transformers float32, compiled"] = transformers_compiled(folder, ids, args.steps)
             if importlib.util.find_spec("llama_cpp"):
                 for name in ("float32", "bfloat16"):
                     export_model(source, Path(work) / f"{name}.gguf", "gguf", name)
@@ -321,7 +295,6 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--text", type=Path, default=Path(__file__).parents[1] / "docs" / "mup.md")
     parser.add_argument("--only", default=",".join(PARTS), help="parts to run")
-    parser.add_argument("--compile-peer", action="store_true", help="transformers compiled as well (minutes)")
     parser.add_argument(
         "--one-setting", action="store_true", help="with the threads' setting of this process only"
     )
