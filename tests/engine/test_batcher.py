@@ -162,6 +162,20 @@ def test_rows_grow_for_a_long_job(model):
     assert found == expected and close == pytest.approx(logprobs, abs=1e-4)
 
 
+def test_rows_that_have_grown_can_be_cancelled(model):
+    """The store that grows within a step is one that torch lets nobody change outside."""
+    batcher = Batcher(model, rows=3, room=32, chunk=32)
+    long = Job(ids=ids_of(60), most=20, n=3, decoding=GREEDY)
+    number = batcher.submit(long)
+    for _ in range(4):
+        events = batcher.step()
+    assert {event.sample for event in events} == {0, 1, 2}
+    batcher.cancel(number, 0)  # the last row moves to its place
+    while not batcher.is_idle:
+        events = batcher.step()
+    assert {event.sample for event in events} == {1, 2} and events[0].finish == "length"
+
+
 def test_bad_jobs_are_refused(model):
     batcher = Batcher(model, rows=2, chunk=32, deterministic=True, room=64)
     for job, words in (

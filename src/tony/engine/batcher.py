@@ -183,6 +183,7 @@ class Batcher:
         self._waiting.append((number, job))
         return number
 
+    @torch.inference_mode()
     def cancel(self, number: int, sample: int | None = None) -> None:
         """Free what a job, or one sample of it that has started, holds; nothing more is reported of it."""
         for row in reversed(range(len(self._samples))):

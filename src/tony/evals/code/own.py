@@ -31,7 +31,7 @@ class EngineSampler:
     """
 
     parallel = 1  # the engine uses all cores for one call
-    together = 4  # places of samples that have ended are given to those of the next prompt
+    together = 24  # places of samples that have ended go to the next prompt: with 4, a step had 9 rows, and took two thirds more a sample
 
     def __init__(self, path: Path, precision: Precision = "float32") -> None:
         source = load_language_model(path)
