@@ -89,6 +89,12 @@ def test_written_by_hand(tmp_path):
     ]
 
 
+def test_a_prompt_comes_back(tmp_path):
+    document = Document([Text("def f():\n    return 1\n", given=9)])
+    write_jsonl([document], tmp_path / "a.jsonl")
+    assert list(read_jsonl(tmp_path / "a.jsonl")) == [document] != [Document([Text(document.parts[0].text)])]
+
+
 GOOD = '{"parts": [{"type": "text", "text": "a"}]}'
 
 
@@ -109,6 +115,9 @@ GOOD = '{"parts": [{"type": "text", "text": "a"}]}'
         ('{"parts": [{"type": "text", "text": "a", "role": "king"}]}', r'parts\[0\]\.role is "king"'),
         ('{"parts": [{"type": "text", "text": "a", "role": {}}]}', r"parts\[0\]\.role is"),
         ('{"parts": [{"type": "text", "text": "a", "counted": 1}]}', r"parts\[0\]\.counted is 1"),
+        ('{"parts": [{"type": "text", "text": "a", "given": 2}]}', r"Text\.given is 2"),
+        ('{"parts": [{"type": "text", "text": "a", "given": true}]}', r"Text\.given is True"),
+        ('{"parts": [{"type": "image", "path": "a.png", "given": 1}]}', r"parts\[0\]\.given goes with text"),
         ('{"parts": [{"type": "text", "text": "\\ud83d"}]}', r"parts\[0\]\.text: .*surrogate"),
         ('{"parts": [{"type": "image", "text": "a"}]}', r"parts\[0\] \(image\) has text"),
         ('{"parts": [{"type": "image", "path": "a.png", "data": "x"}]}', "path and data"),

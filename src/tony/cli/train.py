@@ -17,12 +17,15 @@ def train(
     ] = False,
 ) -> None:
     """Train a network on a recipe or a folder; the same command resumes after Ctrl-C or a crash."""
+    from tony.cli.models import find_model
     from tony.cli.recipes import recipe_for
     from tony.cli.show import print_json
     from tony.train.progress import Terminal
     from tony.train.start import train_run
 
     recipe = recipe_for(source, overrides or [])
+    if recipe.start is not None:  # smollm2 is imported first
+        recipe = recipe.model_copy(update={"start": str(find_model(recipe.start))})
     with Terminal() as reporter:
         run, result = train_run(recipe, runs, reporter)
         if recipe.data.kind == "folder":

@@ -42,7 +42,7 @@ def fit(
     length, at = max(texts, default=(0, -1))
     if length > LEAST_TEXT:
         room = context - (len(tokens) - length)
-        if room >= min(LEAST_TEXT, length):
+        if room >= min(LEAST_TEXT, length) or (len(parts) == 1 and room > 0):
             return _divide(parts, at, room, vocabulary, context, memo), lost
         others, also_lost = fit(Document(parts[:at] + parts[at + 1 :]), vocabulary, context, memo)
         alone, _ = fit(Document([parts[at]]), vocabulary, context, memo)
@@ -107,13 +107,14 @@ def _divide(
     mark = [vocabulary.control(text.role)] if text.role else []
     opening = np.array([vocabulary.control("start"), *mark, vocabulary.begin("text")])
     closing = np.array([vocabulary.end("text"), vocabulary.control("stop")])
-    pieces = [head]
+    pieces, own = [head], vocabulary.counted_of(text, body)
     while cut < len(body):
         rest = body[cut:]
         here = _break(rest, context - len(opening) - len(closing), vocabulary)
         is_last = here == len(rest)  # a text that goes on does not teach where texts end
-        counted = [False] * len(opening) + [text.counted] * here + [text.counted and is_last, False]
-        pieces.append(Tokens(np.concatenate([opening, rest[:here], closing]), np.array(counted)))
+        ends = [text.counted and is_last, False]
+        counted = np.concatenate([np.zeros(len(opening), bool), own[cut : cut + here], ends])
+        pieces.append(Tokens(np.concatenate([opening, rest[:here], closing]), counted))
         cut += here
     return pieces
 

@@ -125,6 +125,8 @@ def make_ladder(base: Recipe, settings: LadderRecipe) -> Ladder:
     Raises:
         TonyError: the allowance does not pay for that many sizes.
     """
+    if base.start is not None:
+        raise TonyError(f"start={base.start}: sizes of a ladder are trained from nothing. Leave it out")
     widths = np.arange(settings.smallest, 4096, base.model.head_dim)
     widths = widths[(widths % base.model.head_dim == 0)]
     if not len(widths):

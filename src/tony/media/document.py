@@ -50,15 +50,20 @@ class _Part:
 
 @dataclass(frozen=True, eq=False)
 class Text(_Part):
-    """Unicode text."""
+    """Unicode text, whose first `given` characters are a prompt: the training loss does not count them."""
 
     modality: ClassVar[Modality] = "text"
     text: str
+    given: int = field(default=0, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not isinstance(self.text, str):
             raise TonyError(f"Text.text is {type(self.text).__name__}: give a str")
+        if type(self.given) is not int or not 0 <= self.given <= len(self.text):
+            raise TonyError(
+                f"Text.given is {self.given!r}: give a number of characters, of {len(self.text)} at most"
+            )
         try:
             self.text.encode()
         except UnicodeEncodeError as error:  # half a pair from JSON such as "\\ud83d"
@@ -67,7 +72,7 @@ class Text(_Part):
             ) from error
 
     def _content(self) -> tuple:
-        return self.text, self.role, self.counted
+        return self.text, self.given, self.role, self.counted
 
 
 @dataclass(frozen=True, eq=False)

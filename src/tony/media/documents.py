@@ -28,7 +28,7 @@ from tony.media.limits import Limits
 from tony.media.sounds import encode_sound
 
 _TYPES = ("text", "image", "audio", "video")
-_KEYS = ("type", "text", "path", "data", "format", "role", "counted")
+_KEYS = ("type", "text", "given", "path", "data", "format", "role", "counted")
 
 
 def read_jsonl(path: str | os.PathLike, *, limits: Limits | None = None) -> Iterator[Document]:
@@ -87,7 +87,7 @@ def _part(record: Any, where: str, folder: Path, limits: Limits) -> Part:
     for key, value in record.items():
         if key not in _KEYS:
             raise TonyError(f"{where} has an unknown key {_quoted(key)}: use {', '.join(_KEYS)}")
-        if key not in ("role", "counted") and not isinstance(value, str):
+        if key not in ("role", "counted", "given") and not isinstance(value, str):
             raise TonyError(f"{where}.{key} is {_quoted(value)}: give a string")
     kind = record.get("type")
     if kind not in _TYPES:
@@ -103,11 +103,12 @@ def _part(record: Any, where: str, folder: Path, limits: Limits) -> Part:
         raise TonyError(
             f"{where} ({kind}) has {' and '.join(sources) or 'no content'}: give one of {', '.join(allowed)}"
         )
-    if "format" in record and sources != ["data"]:
-        raise TonyError(f"{where}.format goes with data only: leave it out")
+    for key, source in (("format", "data"), ("given", "text")):
+        if key in record and sources != [source]:
+            raise TonyError(f"{where}.{key} goes with {source} only: leave it out")
     try:
         if sources == ["text"]:
-            part: Part = Text(record["text"])
+            part: Part = Text(record["text"], given=record.get("given", 0))
         elif sources == ["path"]:
             part = read(_inside(folder, record["path"]), modality=kind, limits=limits)
         else:
@@ -201,4 +202,6 @@ def _record(part: Part, path: Path, media: str) -> dict[str, Any]:
         record["role"] = part.role
     if not part.counted:
         record["counted"] = False
+    if isinstance(part, Text) and part.given:
+        record["given"] = part.given
     return record

@@ -240,6 +240,9 @@ DATA = {"digits": DigitsData, "folder": FolderData, "pictures": PicturesData, "c
 class Recipe(_Section):
     name: str = Field("digits", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     seed: int = Field(0, ge=0)
+    start: str | None = Field(
+        None, description="a finished run or an imported model to begin from: its weights, shape and text ids"
+    )
     data: Annotated[DigitsData | FolderData | PicturesData | CodeData, Field(discriminator="kind")] = (
         DigitsData()
     )

@@ -137,10 +137,17 @@ class Vocabulary:
                 role = part.role
             body = self.encode_part(part, memo)
             ids += [np.array([self.begin(part.modality)]), body, np.array([self.end(part.modality)])]
-            counted += [np.array([False]), np.full(len(body) + 1, part.counted)]
+            counted += [np.array([False]), self.counted_of(part, body), np.array([part.counted])]
         ids.append(np.array([self.control("stop")]))
         counted.append(np.array([False]))
         return Tokens(np.concatenate(ids).astype(np.int64), np.concatenate(counted))
+
+    def counted_of(self, part: Part, body: np.ndarray) -> np.ndarray:
+        """Which ids of a part's `body` the loss counts: those of a prompt (`Text.given`) are not among them."""
+        counted = np.full(len(body), part.counted)
+        if isinstance(part, Text) and part.given:
+            counted[: len(self.text.encode(Text(part.text[: part.given])))] = False
+        return counted
 
     def jitter(self, tokens: Tokens, share: float, rng: np.random.Generator) -> Tokens:
         """`tokens` with a share of their uncounted picture and sound ids moved to a code next to them.
@@ -167,7 +174,10 @@ class Vocabulary:
             return memo[payload_key(part)]
         match part:
             case Text():
-                return self.text.encode(part) + self.ranges["text"].start
+                # A prompt is encoded apart from what follows, as it is when a model is asked to go on.
+                pieces = [part.text[: part.given], part.text[part.given :]] if part.given else [part.text]
+                ids = [self.text.encode(Text(piece)) for piece in pieces]
+                return np.concatenate(ids) + self.ranges["text"].start
             case Image() if self.image is not None:
                 return np.asarray(self.image.encode(part)) + self.ranges["image"].start
             case Audio() if self.sound is not None:
@@ -345,7 +355,7 @@ def payload_key(part: Part) -> int:
     """A key of a part's content that ignores role and flag: the address of its array. The part must stay alive."""
     match part:
         case Text():
-            return hash(("text", part.text))
+            return hash(("text", part.text, part.given))
         case Image():
             return _address(part.pixels)
         case Audio():

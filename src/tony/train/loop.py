@@ -16,7 +16,7 @@ from torch import Tensor
 from tony.data.batches import Batches
 from tony.data.shards import Shard
 from tony.errors import TonyError
-from tony.model import Segments, Transformer, TransformerConfig
+from tony.model import Segments, Transformer
 from tony.model.machine import autocast, choose_device, choose_precision, has_compiler, prepare_threads
 from tony.model.weights import save_model
 from tony.runs import Run
@@ -27,6 +27,7 @@ from tony.train.distributed import Group
 from tony.train.kinship import relate
 from tony.train.loss import weighted_nats
 from tony.train.optimizer import build_optimizer, clip_gradients, plan_for, set_learning_rate
+from tony.train.pretrained import Pretrained, config_of
 from tony.train.progress import Reporter
 
 
@@ -141,14 +142,17 @@ class Trainer:
         prepare_threads(group.size)
         self.device = choose_device(recipe.train.device)
         self.precision = choose_precision(recipe.train.precision, self.device)
-        config = TransformerConfig.from_recipe(recipe.model, vocabulary.size)
+        config = config_of(recipe, vocabulary.size)
         self.model = Transformer(config)
         generator = torch.Generator().manual_seed(recipe.seed)
         self.model.reset(generator)
-        self.plan = plan_for(recipe.model, recipe.mup, vocabulary.size) if recipe.mup else None
+        start = Pretrained(recipe.start) if recipe.start else None
+        self.plan = plan_for(recipe.model, recipe.mup, vocabulary.size, start is not None) if recipe.mup else None
         if self.plan is not None:
             self.plan.init_(self.model)
         relate(self.model.embedding.weight, vocabulary, recipe.train.kinship, generator)
+        if start is not None:
+            start.fill(self.model, vocabulary)  # of the plan, only learning rates are left
         self.model.to(self.device)
         if recipe.train.compile:
             self._compile()

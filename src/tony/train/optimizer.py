@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tony.errors import TonyError
 from tony.model import Transformer, TransformerConfig
-from tony.mup import Depth, Plan
+from tony.mup import Depth, Plan, Rule
 from tony.runs.recipe import ModelRecipe, MupRecipe, TrainRecipe
 from tony.train.distributed import Group
 
@@ -41,8 +41,12 @@ def model_at_width(model: ModelRecipe, width: int) -> ModelRecipe:
     return model.model_copy(update=changed)
 
 
-def plan_for(model: ModelRecipe, mup: MupRecipe, vocabulary: int) -> Plan:
-    """The plan of a recipe's transformer, relative to the same one at the base's width and depth."""
+def plan_for(model: ModelRecipe, mup: MupRecipe, vocabulary: int, is_pretrained: bool = False) -> Plan:
+    """The plan of a recipe's transformer, relative to the same one at the base's width and depth.
+
+    Of a pretrained one only the ratios of learning rates are of use; tied embeddings then learn as what they are at the
+    entrance: how a readout's initial values shrink with width does not matter.
+    """
 
     def shapes(width: int) -> Transformer:
         with torch.device("meta"):
@@ -58,6 +62,7 @@ def plan_for(model: ModelRecipe, mup: MupRecipe, vocabulary: int) -> Plan:
         shapes(2 * mup.base_width),
         shapes(model.width),
         depth=depth,
+        rules=[Rule("embedding.weight", role="input")] if is_pretrained and model.tied else (),
         multipliers=_multipliers(model, mup),
         init_scales={"blocks.*norm*": 1.0, "blocks.*": mup.init_scale} if mup.init_scale != 1 else None,
     )

@@ -24,6 +24,7 @@ from tony.runs.recipe import ImageCodecRecipe, Recipe, SoundCodecRecipe
 from tony.tokens.pixels import PixelCodec
 from tony.tokens.text import TextCodec
 from tony.tokens.vocabulary import Tokens, Vocabulary, payload_key
+from tony.train.pretrained import Pretrained
 from tony.train.progress import Reporter
 
 ENCODED_TOGETHER = 2048  # documents whose sounds are encoded in one go
@@ -59,7 +60,10 @@ def prepare(run: Run, reporter: Reporter) -> tuple[Vocabulary, Shard, Shard]:
 def build_vocabulary(source: Source, recipe: Recipe, folder: Path, reporter: Reporter) -> Vocabulary:
     """Train the codecs that `recipe` asks for on `source`, and save them below `folder`, whole or not at all."""
     settings = recipe.vocabulary
-    text = TextCodec.train(source.texts(), settings.text, settings.whitespace_runs)
+    start = Pretrained(recipe.start) if recipe.start else None
+    if start and start.copy_vocabulary(folder):
+        return Vocabulary.load(folder)
+    text = start.text() if start else TextCodec.train(source.texts(), settings.text, settings.whitespace_runs)
     image = build_image_codec(source, settings.image, recipe.seed, reporter) if settings.image else None
     sound = (
         build_sound_codec(source.sounds(), settings.sound, recipe.seed, reporter) if settings.sound else None

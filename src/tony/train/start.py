@@ -13,12 +13,13 @@ from tony.runs import Recipe, Run, describe_environment
 from tony.train.distributed import Group, helped, launched_group
 from tony.train.loop import Trainer
 from tony.train.prepare import prepare
+from tony.train.pretrained import settled
 from tony.train.progress import Reporter, Silent
 
 
 def train_run(recipe: Recipe, root: str | Path, reporter: Reporter) -> tuple[Run, dict[str, Any]]:
     """The finished run of `recipe` below `root`, and its figures; what is already done is not done again."""
-    run = Run.create(recipe, root)
+    run = Run.create(settled(recipe), root)
     device = choose_device(recipe.train.device)
     processes = recipe.train.processes if device.type == "cpu" else 1
     with launched_group(device) as group:

@@ -109,6 +109,11 @@ class Tuning:
     def __init__(self, recipe: Recipe, root: Path, settings: Settings, reporter: Reporter) -> None:
         if not 0 < settings.share <= 1 or settings.trials < 1 or settings.seeds < 1:
             raise TonyError("tune: share is within 0 and 1, trials and seeds are 1 or more")
+        if recipe.start is not None:
+            raise TonyError(
+                f"tune: start={recipe.start} has no smaller proxy. Compare a few learning rates over short runs instead: "
+                "tony train RECIPE name=NAME train.tokens=1e5 train.lr=LR"
+            )
         self.settings, self.reporter = settings, reporter
         self.width = proxy_width(recipe) if settings.width is None else settings.width
         self.depth = recipe.model.depth if settings.depth is None else settings.depth

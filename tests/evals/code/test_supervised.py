@@ -91,7 +91,11 @@ def test_what_passes_is_written_as_documents(files, tmp_path):
         report = build(files, tmp_path / "set" / "functions.jsonl", sandbox)
     assert (report["functions"], report["with_doctests"], report["failed"]) == (2, 4, 2)
     assert report["origins"] == {"pack": {"functions": 2, "licence": "MIT"}}
-    texts = [document.parts[0].text for document in read_jsonl(tmp_path / "set" / "functions.jsonl")]
+    parts = [document.parts[0] for document in read_jsonl(tmp_path / "set" / "functions.jsonl")]
+    assert all(part.text[: part.given].rstrip().endswith('"""') for part in parts), (
+        "prompts end with docstrings"
+    )
+    texts = [part.text for part in parts]
     assert len(texts) == 2 and texts[0].endswith("return helper(width * height)\n")
     for text in texts:
         compile(text, "function", "exec")

@@ -117,8 +117,9 @@ def build(files: Sequence[SourceFile], path: Path, sandbox: Sandbox) -> dict[str
 
 
 def _document(problem: Problem) -> dict[str, Any]:
-    """One text, as HumanEval's problems with their solutions are: what a model continues must not be broken by marks."""
-    return {"parts": [{"type": "text", "text": problem.prompt + (problem.solution or "")}]}
+    """One text, as HumanEval's problems with their solutions are; the loss does not count the prompt."""
+    text = problem.prompt + (problem.solution or "")
+    return {"parts": [{"type": "text", "text": text, "given": len(problem.prompt)}]}
 
 
 def _names(node: ast.stmt) -> Iterator[str]:
