@@ -89,6 +89,10 @@ def evaluate(
     ] = None,
     top_p: Annotated[float, typer.Option(help="code, quiz: mass of the nucleus")] = 0.95,
     max_tokens: Annotated[int, typer.Option(help="code: longest sample", min=1)] = 300,
+    chat: Annotated[
+        bool,
+        typer.Option("--chat", help="code: ask in the model's chat form, its answer begun with the prompt"),
+    ] = False,
     study: Annotated[
         str | None,
         typer.Option(help="code: ranking, bleu, findings, chains, binding, misalignment or docstrings"),
@@ -154,7 +158,7 @@ def evaluate(
         case "code":
             asked = code.Asked(
                 model=model, problems=problems, first=first, k=k, n=n, temperature=temperature, top_p=top_p,
-                max_tokens=max_tokens, seed=seed, precision=precision, study=study, base_url=base_url, out=out,
+                max_tokens=max_tokens, seed=seed, precision=precision, chat=chat, study=study, base_url=base_url, out=out,
                 allow_missing=allow_missing_isolation, as_json=as_json,
             )  # fmt: skip
             code.run(asked)

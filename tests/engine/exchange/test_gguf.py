@@ -17,7 +17,8 @@ def written(tmp_path, random_model, vocabulary):
     def make(dtype="float32", **shape):
         model = random_model(vocabulary.size, kv_heads=2, **shape)
         path = tmp_path / "tiny.gguf"
-        export_model(LanguageModel(model, omni_tokenizer(vocabulary), 1, 2, "tiny"), path, "gguf", dtype)
+        source = LanguageModel(model, omni_tokenizer(vocabulary), 1, 2, "tiny", "{{ bos_token }}")
+        export_model(source, path, "gguf", dtype)
         return model, path
 
     return make
@@ -39,7 +40,7 @@ def test_float32_comes_back_bit_for_bit(written, shape):
     assert again.model.config == model.config or shape["qk_norm"] is None
     for name, parameter in model.state_dict().items():
         assert torch.equal(again.model.state_dict()[name], parameter), name
-    assert (again.bos, again.eos) == (1, 2)
+    assert (again.bos, again.eos) == (1, 2) and again.chat.render([]) == "<|start|>"
     assert again.encode("three") == omni_tokenizer_ids(path, "three")
 
 

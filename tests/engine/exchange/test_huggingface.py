@@ -40,6 +40,30 @@ def exported(tmp_path, random_model, vocabulary):
     return make
 
 
+def test_conversations_are_written_as_transformers_writes_them(tmp_path, random_model, vocabulary):
+    template = (
+        "{{ bos_token }}{% for message in messages %}\n  {% if message['role'] == 'user' %}\n"
+        "<|user|>{{ message['content'] | trim }}\n  {% else %}<|assistant|>{{ message.content + eos_token }}{% endif %}\n"
+        "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
+    )
+    ends = vocabulary.control("start"), vocabulary.control("stop")
+    source = LanguageModel(
+        random_model(vocabulary.size), omni_tokenizer(vocabulary), *ends, name="tiny", template=template
+    )
+    export_model(source, tmp_path / "out")
+    source.save(tmp_path / "imported", "a test")
+    messages = [
+        {"role": "user", "content": " one "},
+        {"role": "assistant", "content": "two"},
+        {"role": "user", "content": "three"},
+    ]
+    expected = transformers.AutoTokenizer.from_pretrained(tmp_path / "out").apply_chat_template(
+        messages, tokenize=False, add_generation_prompt=True
+    )
+    for folder in ("out", "imported"):
+        assert load_language_model(tmp_path / folder).chat.render(messages, "fo") == expected + "fo"
+
+
 def relative(found, expected):
     return float((found - expected).abs().max() / expected.abs().max())
 

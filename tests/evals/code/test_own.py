@@ -4,7 +4,13 @@ import shutil
 
 import pytest
 import torch
+from tokenizers import Tokenizer, decoders, models
+from tokenizers.pre_tokenizers import ByteLevel
 
+from tony.engine.exchange.chat import ChatTemplate
+from tony.engine.exchange.folder import LanguageModel
+from tony.engine.text import Completion
+from tony.errors import TonyError
 from tony.evals.code.own import EngineSampler
 from tony.evals.code.sampler import Scorer
 from tony.media import Document, Text
@@ -88,3 +94,68 @@ def test_other_weights_are_another_identity(run, tmp_path):
     torch.nn.init.zeros_(next(model.parameters()))
     save_model(other.model, model)
     assert EngineSampler(other.path).identity != EngineSampler(run.path).identity
+
+
+@pytest.fixture(scope="module")
+def imported(random_model, tmp_path_factory):
+    """A model whose tokenizer joins a line's end to the next line's indent, as GPT-2's and SmolLM2's do."""
+    pieces = ["\u010a\u0120", "\u010a\u0120\u0120", "\u010a\u0120\u0120\u0120", "<|im_start|>", "<|im_end|>"]
+    names = [*sorted(ByteLevel.alphabet()), *pieces]
+    merges = [("\u010a", "\u0120"), ("\u010a\u0120", "\u0120"), ("\u010a\u0120\u0120", "\u0120")]
+    tokenizer = Tokenizer(models.BPE({name: i for i, name in enumerate(names)}, merges))
+    tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens(["<|im_start|>", "<|im_end|>"])
+    template = (
+        "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    )
+    model = random_model(len(names), context=512)
+    folder = tmp_path_factory.mktemp("imported")
+    LanguageModel(model, tokenizer, None, len(names) - 1, "tiny", template).save(folder, "a test")
+    return folder
+
+
+def asked_of(sampler, prompt, monkeypatch):
+    """What the engine is asked, and what is drawn where it answers a line's end, its indent and a body."""
+    seen = []
+
+    def answer(texts, **settings):
+        seen.append((texts[0], settings["stop"]))
+        text = "\n    return x"
+        return [[Completion(text=text, tokens=[1], logprobs=[-1.0], finish="stop")]]
+
+    monkeypatch.setattr(sampler._engine, "complete", answer)
+    ((drawn,),) = sampler.complete([prompt], 1, 20, 0.2, 0.95, ("\ndef",), [0])
+    return *seen[0], drawn.text
+
+
+def test_a_prompt_ends_where_a_token_ends(imported, run, monkeypatch):
+    """A model that is given half of a token does not go on: SmolLM2 then solved none of 164 problems."""
+    prompt = 'def f(x):\n    """Add."""\n'
+    asked, _, drawn = asked_of(EngineSampler(imported), prompt, monkeypatch)
+    assert asked == prompt[:-1] and prompt + drawn == prompt + "    return x"
+    asked, _, drawn = asked_of(EngineSampler(imported), "def f(x):", monkeypatch)
+    assert asked == "def f(x):" and drawn == "\n    return x"
+    sampler = EngineSampler(run.path)  # its tokenizer keeps a line's end apart from the indent
+    assert sampler._without_open_space(prompt) == prompt
+
+
+def test_a_chat_is_asked_with_an_answer_that_has_begun(imported, run, monkeypatch):
+    prompt = "def f(x):\n"
+    sampler = EngineSampler(imported, chat=True)
+    asked, stops, _ = asked_of(sampler, prompt, monkeypatch)
+    assert asked.startswith("<|im_start|>user\nComplete this Python program.")
+    assert asked.endswith("<|im_end|>\n<|im_start|>assistant\n```python\ndef f(x):") and "\n```" in stops
+    assert sampler.identity != EngineSampler(imported).identity and sampler.api == "engine, chat"
+    with pytest.raises(TonyError, match="no chat template"):
+        EngineSampler(run.path, chat=True)
+
+
+def test_a_template_that_refuses_is_one_line():
+    with pytest.raises(TonyError, match="without --chat"):
+        ChatTemplate("{{ raise_exception('no system here') }}").render([])
+    with pytest.raises(TonyError, match="without --chat"):
+        ChatTemplate("{% for %}").render([])
+    with pytest.raises(TonyError, match="without --chat"):
+        ChatTemplate("{{ ''.__class__.__mro__[1].__subclasses__() }}").render([])

@@ -26,6 +26,7 @@ class Asked:
     max_tokens: int
     seed: int
     precision: str
+    chat: bool
     problems: Path | None
     first: int | None
     base_url: str | None
@@ -115,7 +116,7 @@ def sampler_of(asked: Asked) -> tuple[Sampler, Path]:
 
     path = find_model(asked.model)
     prepare_threads()
-    return EngineSampler(path, asked.precision), asked.out or evals_of(path)
+    return EngineSampler(path, asked.precision, asked.chat), asked.out or evals_of(path)
 
 
 def grade_file(

@@ -18,6 +18,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from tony.atomic import replacing, write_json
+from tony.engine.exchange.chat import ChatTemplate
 from tony.engine.exchange.gguf_files import read_gguf, write_gguf
 from tony.engine.exchange.huggingface import from_huggingface, to_huggingface
 from tony.engine.exchange.scale import fold_attention_scale
@@ -40,6 +41,7 @@ class LanguageModel:
         tokenizer: text <-> ids.
         bos, eos: the ids that begin and end a text, or None.
         name: what results call it.
+        template: how a conversation is written for it, of a model that was tuned to answer; else None.
     """
 
     model: Transformer
@@ -47,6 +49,15 @@ class LanguageModel:
     bos: int | None
     eos: int | None
     name: str
+    template: str | None = None
+
+    @property
+    def chat(self) -> ChatTemplate | None:
+        """The template with this model's tokens."""
+        if self.template is None:
+            return None
+        bos, eos = ("" if i is None else self.tokenizer.id_to_token(i) or "" for i in (self.bos, self.eos))
+        return ChatTemplate(self.template, bos, eos)
 
     def encode(self, text: str) -> list[int]:
         return self.tokenizer.encode(text, add_special_tokens=False).ids
@@ -56,9 +67,8 @@ class LanguageModel:
         save_model(folder / "model", self.model)
         with replacing(folder / "tokenizer.json") as temporary:
             temporary.write_text(self.tokenizer.to_str(), encoding="utf-8")
-        write_json(
-            folder / "import.json", {"source": source, "name": self.name, "bos": self.bos, "eos": self.eos}
-        )
+        head = {"source": source, "name": self.name, "bos": self.bos, "eos": self.eos}
+        write_json(folder / "import.json", head | {"chat_template": self.template})
 
 
 def load_language_model(path: str | Path) -> LanguageModel:
@@ -76,7 +86,12 @@ def load_language_model(path: str | Path) -> LanguageModel:
         model = load_model(path / "model")
         tokenizer = _read_tokenizer(path / "tokenizer.json")
         return LanguageModel(
-            model, tokenizer, value.get("bos"), value.get("eos"), value.get("name", path.name)
+            model,
+            tokenizer,
+            value.get("bos"),
+            value.get("eos"),
+            value.get("name", path.name),
+            value.get("chat_template"),
         )
     if (path / "recipe.toml").is_file():
         run = Run(path)
@@ -95,7 +110,19 @@ def _load_huggingface(path: Path) -> LanguageModel:
     model = from_huggingface(config, _read_safetensors(path))
     ends = [config.get(f"{name}_token_id") for name in ("bos", "eos")]
     bos, eos = (value[0] if isinstance(value, list) and value else value for value in ends)
-    return LanguageModel(model, _read_tokenizer(path / "tokenizer.json"), bos, eos, path.resolve().name)
+    tokenizer = _read_tokenizer(path / "tokenizer.json")
+    return LanguageModel(model, tokenizer, bos, eos, path.resolve().name, _read_template(path))
+
+
+def _read_template(path: Path) -> str | None:
+    """The chat template of a Hugging Face folder: a file of its own, or in the tokenizer's settings, where one may be named."""
+    if (path / "chat_template.jinja").is_file():
+        return (path / "chat_template.jinja").read_text(encoding="utf-8")
+    settings = path / "tokenizer_config.json"
+    found = _read_json(settings).get("chat_template") if settings.is_file() else None
+    if isinstance(found, list):
+        found = next((one.get("template") for one in found if one.get("name") == "default"), None)
+    return found if isinstance(found, str) else None
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -160,7 +187,9 @@ def export_model(
         fold_attention_scale(model, scale)
     special = {"bos": source.bos, "eos": source.eos}
     if form == "gguf":
-        write_gguf(target, model, source.tokenizer, special, source.name, dtype)
+        write_gguf(
+            target, model, source.tokenizer, special | {"template": source.template}, source.name, dtype
+        )
         return
     if dtype not in ("float32", "bfloat16", "float16"):
         raise TonyError(f"dtype {dtype!r}: use float32, bfloat16 or float16")
@@ -175,6 +204,7 @@ def export_model(
     with replacing(target / "tokenizer.json") as temporary:
         temporary.write_text(source.tokenizer.to_str(), encoding="utf-8")
     words = {f"{name}_token": source.tokenizer.id_to_token(i) for name, i in special.items() if i is not None}
+    words |= {"chat_template": source.template} if source.template else {}
     write_json(
         target / "tokenizer_config.json",
         {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False, **words},

@@ -64,8 +64,9 @@ def halve(weight: Tensor, heads: int) -> Tensor:
     return weight.unflatten(0, (heads, -1, 2)).transpose(1, 2).reshape(weight.shape)
 
 
-def read_gguf(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], Tokenizer, dict[str, int | None]]:
-    """A Hugging Face config, tensors by Hugging Face's names, the tokenizer, and the ids {bos, eos} of a GGUF file.
+def read_gguf(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], Tokenizer, dict[str, Any]]:
+    """A Hugging Face config, tensors by Hugging Face's names, the tokenizer, and the ids bos and eos and the chat template
+    of a GGUF file, as a dict {bos, eos, template}.
 
     Raises:
         TonyError: no GGUF file, a damaged one, or one that our network cannot hold.
@@ -92,6 +93,7 @@ def read_gguf(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], Tokenizer,
     special = {
         name: values.get(f"tokenizer.ggml.{key}_token_id") for name, key in (("bos", "bos"), ("eos", "eos"))
     }
+    special["template"] = values.get("tokenizer.chat_template")
     return config, tensors, _read_tokenizer(path, values), special
 
 
@@ -158,7 +160,7 @@ def write_gguf(
     path: Path,
     model: Transformer,
     tokenizer: Tokenizer,
-    special: dict[str, int | None],
+    special: dict[str, Any],
     name: str,
     dtype: str,
 ) -> None:
@@ -213,7 +215,7 @@ def write_gguf(
 
 
 def _write_tokenizer(
-    writer: Any, value: dict[str, Any], tokenizer: Tokenizer, size: int, special: dict[str, int | None]
+    writer: Any, value: dict[str, Any], tokenizer: Tokenizer, size: int, special: dict[str, Any]
 ) -> None:
     """The tables that other readers use, and the whole tokenizer.json for those that know the key."""
     added = {token["id"] for token in value["added_tokens"] if token["special"]}
@@ -228,6 +230,8 @@ def _write_tokenizer(
         writer.add_bos_token_id(special["bos"])
     if special.get("eos") is not None:
         writer.add_eos_token_id(special["eos"])
+    if special.get("template") is not None:
+        writer.add_chat_template(special["template"])
     writer.add_add_bos_token(False)
 
 

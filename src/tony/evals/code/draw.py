@@ -26,6 +26,7 @@ from tony.evals.code.sampler import Drawn, Sampler
 from tony.evals.journal import whole_rows
 
 SAMPLES = "samples.jsonl"
+ASKING = 2  # changes whenever models are asked otherwise: samples of two ways are not mixed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +65,7 @@ def folder_of(
     for problem in problems.values():
         asked.update(repr((problem.task_id, problem.prompt, problem.stops)).encode("utf-8", "surrogatepass"))
     settings = {
+        "asking": ASKING,
         "model": sampler.name,
         "identity": sampler.identity,
         "problems": len(problems),

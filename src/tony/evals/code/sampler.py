@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 FUNCTION_STOPS = ("\nclass", "\ndef", "\n#", "\nif", "\nprint")
+ASK = (  # of a model that chats
+    "Complete this Python program. Answer with the complete program in one code block and nothing else.\n\n"
+    "```python\n{prompt}\n```"
+)
 SCRIPT_STOPS = ("\n# Problem",)  # a script has functions and prints of its own: only the next problem ends it
 
 

@@ -17,16 +17,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from tony.errors import TonyError
-from tony.evals.code.sampler import Drawn, cut
+from tony.evals.code.sampler import ASK, Drawn, cut
 
 KEY = "OPENAI_API_KEY"  # the environment variable that such clients read
 PATIENCE_S = 600.0
 _WAITS_S = (1.0, 2.0, 4.0, 8.0, 16.0)
 _FEWEST_STOPS = 4  # what the API promises to take; many servers take more
-_ASK = (
-    "Complete this Python program. Answer with the complete program in one code block and nothing else.\n\n"
-    "```python\n{prompt}\n```"
-)
 _BLOCK = re.compile(r"```(?:python|py)?[ \t]*\r?\n(.*?)(?:```|\Z)", re.DOTALL | re.IGNORECASE)
 
 
@@ -81,17 +77,19 @@ class ServerSampler:
     def _completions(self, prompt: str, body: dict[str, Any], stop: Sequence[str]) -> list[Drawn] | None:
         """Samples by text completion; None where the server has none."""
         stops = list(stop[: self._num_stops])
-        status, answer = self._post("/completions", body | {"prompt": prompt, "stop": stops, "logprobs": 1})
+        # Many tokenizers join a line's end to the next line's indent (see own.py): the model writes both, as harnesses do.
+        kept = prompt.rstrip("\n")
+        status, answer = self._post("/completions", body | {"prompt": kept, "stop": stops, "logprobs": 1})
         if status == 400 and "stop" in _message(answer) and len(stops) > _FEWEST_STOPS:
             self._num_stops = _FEWEST_STOPS  # the rest is cut here
             return self._completions(prompt, body, stop)
         if status in (404, 405) and "model" not in _message(answer):
             self.api = "chat"
             return None
-        return [_completed(choice, stop) for choice in self._choices(status, answer)]
+        return [_completed(choice, stop, prompt[len(kept) :]) for choice in self._choices(status, answer)]
 
     def _chat(self, prompt: str, body: dict[str, Any]) -> list[Drawn]:
-        messages = [{"role": "user", "content": _ASK.format(prompt=prompt.rstrip())}]
+        messages = [{"role": "user", "content": ASK.format(prompt=prompt.rstrip())}]
         status, answer = self._post("/chat/completions", body | {"messages": messages, "logprobs": True})
         if status == 400 and "logprobs" in _message(answer):
             status, answer = self._post("/chat/completions", body | {"messages": messages})
@@ -146,12 +144,13 @@ class ServerSampler:
         )
 
 
-def _completed(choice: dict[str, Any], stop: Sequence[str]) -> Drawn:
+def _completed(choice: dict[str, Any], stop: Sequence[str], space: str) -> Drawn:
+    """The sample of a choice; `space`, the end of the prompt that the model had to write itself, is not part of it."""
     text = choice.get("text") if isinstance(choice.get("text"), str) else ""
     kept, was_cut = cut(text, stop)
     log_probs = _log_probs(choice.get("logprobs"), len(kept) if was_cut else None)
     is_stopped = was_cut or choice.get("finish_reason") != "length"
-    return Drawn(kept, _mean(log_probs), len(log_probs) or None, is_stopped)
+    return Drawn(kept.removeprefix(space), _mean(log_probs), len(log_probs) or None, is_stopped)
 
 
 def _chatted(choice: dict[str, Any], prompt: str) -> Drawn:
