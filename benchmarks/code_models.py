@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -52,10 +53,19 @@ def train(recipe: str, *changes: str) -> dict[str, Any]:
     }
 
 
+def same_data(first: Path, other: Path) -> None:
+    """Give a run that has none the vocabulary and the ids of another, which depend on neither width nor budget."""
+    for name in ("vocabulary", "data"):
+        if not (other / name).is_dir():
+            shutil.copytree(first / name, other / name)
+
+
 def ladder(tokens: float) -> dict[str, Any]:
     """The law of loss against size."""
     runs = []
     for width in WIDTHS:
+        if runs:
+            same_data(Path(runs[0]["run"]), Path(f"runs/code-{width}"))
         runs.append(
             train("code.toml", f"name=code-{width}", f"model.width={width}", f"train.tokens={tokens}")
         )

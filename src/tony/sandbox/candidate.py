@@ -14,8 +14,8 @@ from collections.abc import Callable
 from typing import Any
 
 from tony.sandbox.channel import Channel
-from tony.sandbox.conclude import OUT_OF_MEMORY
 from tony.sandbox.values import BadValue, decode, encode
+from tony.sandbox.verdict import OUT_OF_MEMORY
 
 _TEXT = 200
 

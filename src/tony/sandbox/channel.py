@@ -7,7 +7,7 @@ import struct
 
 from tony.sandbox.values import MOST_BYTES, BadValue
 
-_READ_BYTES = 1 << 16
+_LEAST_READ, _MOST_READ = 1 << 12, 1 << 16
 
 
 class Channel:
@@ -46,7 +46,7 @@ class Channel:
             parts, missing = [held], size - len(held)
             while missing > 0:
                 try:
-                    part = os.read(self._descriptor, _READ_BYTES)
+                    part = os.read(self._descriptor, min(max(missing, _LEAST_READ), _MOST_READ))
                 except ConnectionError:
                     return None
                 if not part:
@@ -60,9 +60,9 @@ class Channel:
 
 def read_all(descriptor: int) -> bytes:
     """What a file holds, from its start; the descriptor is closed."""
-    parts, at = [], 0
-    while part := os.pread(descriptor, 1 << 22, at):
-        parts.append(part)
-        at += len(part)
+    size = os.lseek(descriptor, 0, os.SEEK_END)
+    content = os.pread(descriptor, size, 0)
+    while len(content) < size:
+        content += os.pread(descriptor, size, len(content))
     os.close(descriptor)
-    return b"".join(parts)
+    return content

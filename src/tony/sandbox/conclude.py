@@ -7,18 +7,10 @@ can only turn a pass into a failure or name a failure better; nothing that a pro
 from __future__ import annotations
 
 import signal
-import struct
 from dataclasses import dataclass, field
 from typing import Any
 
-from tony.sandbox.verdict import Ending, Verdict
-
-ANSWERED = b"."  # what a judge reports once the program has answered anything
-SILENT = "the program went silent"  # what a judge says when the channel has closed
-ENDED = struct.Struct(
-    "=i?dQ"
-)  # how a child ended: exit status or minus a signal, late, processor seconds, bytes
-OUT_OF_MEMORY = 71  # exit status of a process that ran out of memory; faking it only names a failure
+from tony.sandbox.verdict import OUT_OF_MEMORY, SILENT, Ending, Verdict
 
 
 @dataclass

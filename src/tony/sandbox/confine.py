@@ -7,14 +7,16 @@ refuses is recorded, never skipped in silence; `tony.sandbox.selftest` then prov
 
 from __future__ import annotations
 
+import math
 import os
 import resource
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from tony.sandbox import kernel, landlock, library, namespaces
-from tony.sandbox.limits import apply_limits, lasting_limits, own_limits
 from tony.sandbox.seccomp import Filter
 
+STACK_BYTES = 8 << 20
+OPEN_FILES = 16
 SERVER_FILES = 64  # descriptors that a server may hold; `closerange` up to there closes all
 
 
@@ -22,14 +24,18 @@ class Confinement:
     """The layers of one fork server and of its children.
 
     Args:
+        limits: of each child, from `own_limits`.
         without: layers to leave out, for tests that show what each is for.
 
     Attributes:
+        own_limits: those of `limits` that each child takes.
         missing: layer name -> why it is not in force.
     """
 
-    def __init__(self, without: tuple[str, ...] = ()):
+    def __init__(self, limits: Mapping[int, int], without: tuple[str, ...] = ()):
         self._without = without
+        self.own_limits = {} if "limits" in without else dict(limits)
+        self._pairs = [(name, (most, most)) for name, most in self.own_limits.items()]
         self._filter: Filter | None = None
         self.missing: dict[str, str] = dict.fromkeys(without, "switched off for a test")
 
@@ -50,12 +56,12 @@ class Confinement:
         self._try("seccomp", self._assemble)
         kernel.prctl("dumpable", kernel.PR_SET_DUMPABLE, 0)
 
-    def confine_child(self, cpu_s: float, memory_bytes: int, keep: tuple[int, ...]) -> None:
-        """Confine this process, just forked from a server, for good; of its descriptors only `keep` stay open."""
+    def confine_child(self, first: int, count: int) -> None:
+        """Confine this process, just forked from a server, for good; of its descriptors, `count` from `first` on stay open."""
         kernel.die_with_parent()
-        self._close_all_but(keep)
-        if "limits" not in self._without:
-            apply_limits(own_limits(cpu_s, memory_bytes))
+        self._close_all_but(first, first + count)
+        for name, pair in self._pairs:
+            resource.setrlimit(name, pair)
         if self._filter is not None:
             self._filter.install()
 
@@ -86,16 +92,13 @@ class Confinement:
             else:
                 self.missing["user"] = "only root can read the standard library, and there is no view of it"
 
-    def _close_all_but(self, keep: tuple[int, ...]) -> None:
+    def _close_all_but(self, first: int, last: int) -> None:
         """Close what the server had open; standard streams become a null device that no other program shares."""
         null = os.open("/dev/null", os.O_RDWR)
         for stream in range(3):
             os.dup2(null, stream)
-        begin = 3
-        for descriptor in sorted(keep):
-            os.closerange(begin, descriptor)
-            begin = descriptor + 1
-        os.closerange(begin, SERVER_FILES)
+        os.closerange(3, first)
+        os.closerange(last, SERVER_FILES)
 
     def _try(self, layer: str, action: Callable[[], object]) -> None:
         if layer in self.missing:
@@ -104,6 +107,46 @@ class Confinement:
             action()
         except OSError as error:
             self.missing[layer] = error.strerror or str(error)
+
+
+def lasting_limits() -> dict[int, int]:
+    """The limits that a fork server can live under itself, so that its children have them from birth.
+
+    No file may grow (`RLIMIT_FSIZE` 0).
+    """
+    return {
+        resource.RLIMIT_STACK: STACK_BYTES,
+        resource.RLIMIT_FSIZE: 0,
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_MEMLOCK: 0,
+        resource.RLIMIT_MSGQUEUE: 0,
+    }
+
+
+def own_limits(cpu_s: float, memory_bytes: int) -> dict[int, int]:
+    """The limits that only a child can have.
+
+    `RLIMIT_CPU` counts whole seconds and is only what stops a program; the exact comparison is made when it has ended. It
+    lies above the limit, never at it: the kernel ends a process a tick before its reported time reaches the number.
+    `RLIMIT_NPROC` is not relied on: it does not hold for root.
+    """
+    return {
+        resource.RLIMIT_CPU: math.floor(cpu_s) + 1,
+        resource.RLIMIT_AS: memory_bytes,
+        resource.RLIMIT_NOFILE: OPEN_FILES,
+        resource.RLIMIT_NPROC: 0,
+    }
+
+
+def apply_limits(limits: Mapping[int, int]) -> None:
+    """Put limits in force for this process and its children, for good: soft and hard limits are the same."""
+    for name, most in limits.items():
+        resource.setrlimit(name, (most, most))
+
+
+def limits_hold(limits: Mapping[int, int]) -> bool:
+    """Whether this process is under these limits or lower ones and cannot raise them."""
+    return all(0 <= max(resource.getrlimit(name)) <= most for name, most in limits.items())
 
 
 def _reading_only() -> landlock.Ruleset:

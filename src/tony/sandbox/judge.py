@@ -14,9 +14,8 @@ from typing import Any
 
 from tony.sandbox.channel import Channel
 from tony.sandbox.compare import outputs_match
-from tony.sandbox.conclude import ANSWERED, SILENT
 from tony.sandbox.values import BadValue, Unsendable, decode, encode
-from tony.sandbox.verdict import Ending
+from tony.sandbox.verdict import ANSWERED, SILENT, Ending
 
 _DETAIL = 300
 _SPARE_OUTPUT = 1 << 20

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tony.errors import TonyError
 
 
-@dataclass(frozen=True)
-class Layer:
+class Layer(NamedTuple):
     """One layer.
 
     Attributes:
@@ -60,8 +59,7 @@ LAYERS = (
 FLAG = "--allow-missing-isolation"
 
 
-@dataclass(frozen=True)
-class Report:
+class Report(NamedTuple):
     """What a fork server found, by using each layer.
 
     Attributes:

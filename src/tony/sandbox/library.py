@@ -6,8 +6,7 @@ Installed packages, the home folders, /proc and /etc are not in it.
 from __future__ import annotations
 
 import os
-import sysconfig
-from dataclasses import dataclass
+from typing import NamedTuple
 
 PACKAGES = ("site-packages", "dist-packages")
 FILES = ("/etc/ld.so.cache",)
@@ -15,8 +14,7 @@ FOLDERS = ("/usr/share/zoneinfo",)
 DEVICES = ("/dev/null", "/dev/urandom")
 
 
-@dataclass(frozen=True)
-class Opened:
+class Opened(NamedTuple):
     """A path and an O_PATH descriptor of it."""
 
     path: str
@@ -28,7 +26,7 @@ class Opened:
 
 
 def standard_library() -> str:
-    return os.path.realpath(sysconfig.get_path("stdlib"))
+    return os.path.realpath(os.path.dirname(os.__file__))  # `sysconfig` says the same, and is large
 
 
 def shared_library_folders() -> list[str]:

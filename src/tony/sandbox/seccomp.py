@@ -152,10 +152,11 @@ class Filter:
         packed = b"".join(struct.pack("<HBBI", *instruction) for instruction in assemble())
         self._buffer = ctypes.create_string_buffer(packed, len(packed))
         self._program = _Program(len(packed) // 8, ctypes.addressof(self._buffer))
+        self._pointer = ctypes.byref(self._program)
 
     def install(self) -> None:
         """From here on this process and its children make only the calls on the list; there is no way back.
 
         no_new_privs must be set. Raises OSError where the kernel has no filters.
         """
-        kernel.syscall("seccomp", _SYS_SECCOMP, _SET_MODE_FILTER, 0, ctypes.byref(self._program))
+        kernel.syscall("seccomp", _SYS_SECCOMP, _SET_MODE_FILTER, 0, self._pointer)

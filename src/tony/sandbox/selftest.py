@@ -5,18 +5,14 @@ One child goes up to the filter and tries what each layer must refuse; two more 
 
 from __future__ import annotations
 
+import _socket
 import errno
-import json
+import marshal
 import os
-import signal
-import socket
 from collections.abc import Callable
 
 from tony.sandbox import kernel
-from tony.sandbox.confine import Confinement
-from tony.sandbox.limits import lasting_limits, limits_hold, own_limits
-
-_CPU_S, _MEMORY = 5.0, 512 << 20
+from tony.sandbox.confine import Confinement, lasting_limits, limits_hold
 
 
 def prove(confinement: Confinement) -> None:
@@ -24,8 +20,8 @@ def prove(confinement: Confinement) -> None:
     for layer, reason in _tried(confinement).items():
         confinement.missing.setdefault(layer, reason)
     if "seccomp" not in confinement.missing:
-        for call in (lambda: socket.socketpair(), lambda: os._exit(0) if os.fork() == 0 else None):
-            if _ends_by(confinement, call) != signal.SIGSYS:
+        for call in (lambda: _socket.socketpair(), lambda: os._exit(0) if os.fork() == 0 else None):
+            if _ends_by(confinement, call) != kernel.SIGSYS:
                 confinement.missing["seccomp"] = "a forbidden call was not stopped"
 
 
@@ -36,17 +32,17 @@ def _tried(confinement: Confinement) -> dict[str, str]:
     if child == 0:
         try:
             found = {layer: reason for layer, test in _TESTS.items() if (reason := test())}
-            confinement.confine_child(_CPU_S, _MEMORY, (writing,))
-            if not limits_hold(lasting_limits() | own_limits(_CPU_S, _MEMORY)):
+            confinement.confine_child(writing, 1)
+            if not limits_hold(lasting_limits() | confinement.own_limits):
                 found["limits"] = "a limit is not in force"
-            os.write(writing, json.dumps(found).encode("ascii"))
+            os.write(writing, marshal.dumps(found))
         finally:
             os._exit(0)
     os.close(writing)
     with open(reading, "rb") as file:
         answer = file.read()
     os.waitpid(child, 0)
-    return json.loads(answer) if answer else dict.fromkeys(_TESTS, "the test of this layer did not end")
+    return marshal.loads(answer) if answer else dict.fromkeys(_TESTS, "the test of this layer did not end")
 
 
 def _landlock() -> str:
@@ -56,12 +52,11 @@ def _landlock() -> str:
     except OSError as error:
         if error.errno != errno.EACCES:
             return f"unexpected answer: {error.strerror}"
-    with socket.socket() as made:
-        try:
-            made.bind(("127.0.0.1", 0))
-            return "a TCP port can be bound"
-        except OSError as error:
-            return "" if error.errno == errno.EACCES else f"a TCP port is refused only by: {error.strerror}"
+    try:
+        _socket.socket().bind(("127.0.0.1", 0))
+        return "a TCP port can be bound"
+    except OSError as error:
+        return "" if error.errno == errno.EACCES else f"a TCP port is refused only by: {error.strerror}"
 
 
 def _capabilities() -> str:
@@ -94,7 +89,7 @@ def _ends_by(confinement: Confinement, call: Callable[[], object]) -> int:
     child = os.fork()
     if child == 0:
         try:
-            confinement.confine_child(_CPU_S, _MEMORY, ())
+            confinement.confine_child(3, 0)
             call()
         finally:
             os._exit(0)

@@ -73,7 +73,10 @@ def _encode(x: object, out: bytearray, depth: int, opaque: bool) -> None:
     if depth > MOST_DEPTH:
         raise BadValue(f"a value nested deeper than {MOST_DEPTH}")
     _refuse_above(len(out))
-    if x is None:
+    kind = type(x)
+    if kind in _TAG_OF:  # first, being the commonest; what is derived from these types comes below
+        _encode_run(_TAG_OF[kind], x, len(x), out, depth, opaque)
+    elif x is None:
         out += b"N"
     elif x is True or x is False:
         out += b"T" if x else b"F"

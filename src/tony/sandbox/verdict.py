@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import struct
 from enum import StrEnum
+from typing import NamedTuple
+
+ANSWERED = b"."  # what a judge reports once the program has answered anything
+ENDED = struct.Struct(
+    "=?i4x4qq104x"
+)  # how a child ended: late, then the status and the struct rusage that wait4 gives
+SILENT = "the program went silent"  # what a judge says when the channel has closed
+OUT_OF_MEMORY = 71  # exit status of a process that ran out of memory; faking it only names a failure
 
 
 class Ending(StrEnum):
@@ -19,8 +27,7 @@ class Ending(StrEnum):
     JUDGE_ERROR = "judge error"  # the tests could not be run: the problem's fault or the machine's
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What the judge found.
 
     Attributes:

@@ -147,7 +147,9 @@ class Trainer:
         generator = torch.Generator().manual_seed(recipe.seed)
         self.model.reset(generator)
         start = Pretrained(recipe.start) if recipe.start else None
-        self.plan = plan_for(recipe.model, recipe.mup, vocabulary.size, start is not None) if recipe.mup else None
+        self.plan = (
+            plan_for(recipe.model, recipe.mup, vocabulary.size, start is not None) if recipe.mup else None
+        )
         if self.plan is not None:
             self.plan.init_(self.model)
         relate(self.model.embedding.weight, vocabulary, recipe.train.kinship, generator)
