@@ -130,7 +130,7 @@ def passes(names: list[str], n: int) -> dict[str, dict[str, Any]]:
     problems = read_problems(None)
     found = {}
     for name in names:
-        sampler = EngineSampler(Path("runs") / name)
+        sampler = EngineSampler(Path("runs") / name, "bfloat16")
         result = evaluate(
             sampler, problems, (1, 10), Drawing(n=n, temperatures=(0.2, 0.5)), Path("runs") / name / "evals"
         )
@@ -241,7 +241,7 @@ def write_page(folder: Path, found: dict[str, Any]) -> None:
         ]
         text += [
             "## HumanEval",
-            "164 problems, 20 samples each at temperature 0.2 (pass@1) and 0.5 (pass@10), top-p 0.95; % with the 95% interval over problems.",
+            "164 problems, 20 samples each at temperature 0.2 (pass@1) and 0.5 (pass@10), top-p 0.95, weights in bfloat16; % with the 95% interval over problems.",
             "![pass@k](code-pass.png)",
             table(("model", "pass@1", "pass@10", "wrong", "exception"), rows),
         ]

@@ -136,29 +136,56 @@ class TextEngine:
         Raises:
             TonyError: a prompt leaves no room in the model's context, or a setting is out of range.
         """
-        decoding = Decoding(
-            temperature=temperature,
-            top_k=top_k,
-            top_p=top_p,
-            min_p=min_p,
-            repetition_penalty=repetition_penalty,
-            presence_penalty=presence_penalty,
-            frequency_penalty=frequency_penalty,
+        found = dict(
+            self.as_completed(
+                prompts,
+                n=n,
+                max_tokens=max_tokens,
+                stop=stop,
+                seed=seed,
+                temperature=temperature,
+                top_k=top_k,
+                top_p=top_p,
+                min_p=min_p,
+                repetition_penalty=repetition_penalty,
+                presence_penalty=presence_penalty,
+                frequency_penalty=frequency_penalty,
+            )
         )
-        jobs = self._jobs(prompts, seed, n, max_tokens, decoding)
+        return [found[i] for i in range(len(prompts))]
+
+    def as_completed(
+        self,
+        prompts: Sequence[str | Sequence[int]],
+        *,
+        n: int = 1,
+        max_tokens: int = 256,
+        stop: Sequence[str] = (),
+        seed: int | Sequence[int] = 0,
+        **decoding: float,
+    ) -> Iterator[tuple[int, list[Completion]]]:
+        """What `complete` returns, a prompt at a time: its index and its completions, as soon as all of them are there.
+
+        Closing the iterator frees what is unfinished. `decoding`: of Decoding.
+        """
+        jobs = self._jobs(prompts, seed, n, max_tokens, Decoding(**decoding))
         written: dict[tuple[int, int], list[Piece]] = {}
         texts: dict[tuple[int, int], str] = {}
         numbers = [self.batcher.submit(job) for job in jobs]
+        index_of = {number: i for i, number in enumerate(numbers)}
+        left = dict.fromkeys(numbers, n)
         try:
             for key, piece, text in self._run(numbers, n, stop):
                 written.setdefault(key, []).append(piece)
-                if piece.finish:
-                    texts[key] = text
+                if not piece.finish:
+                    continue
+                texts[key], number = text, key[0]
+                left[number] -= 1
+                if not left[number]:
+                    keys = [(number, j) for j in range(n)]
+                    yield index_of[number], [self._completion(written.pop(k), texts.pop(k)) for k in keys]
         finally:
             self._forget(numbers)
-        return [
-            [self._completion(written[number, j], texts[number, j]) for j in range(n)] for number in numbers
-        ]
 
     def stream(
         self,

@@ -45,7 +45,7 @@ class Scripted:
                     for r in right
                 ]
             )
-        return found
+        yield from reversed(list(enumerate(found)))  # in any order
 
 
 @pytest.fixture

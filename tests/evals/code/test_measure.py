@@ -1,5 +1,6 @@
 """Protects measuring a model: pass@k by temperature, resume after a kill, more samples added, and the command itself."""
 
+import itertools
 import json
 import os
 import signal
@@ -71,7 +72,26 @@ def test_calls_of_several_prompts_draw_the_same(problems, scripted, tmp_path):
     alone = draw(scripted, problems, Drawing(n=3, temperatures=(0.2, 0.8)), tmp_path / "a.jsonl")
     scripted.together = 2
     together = draw(scripted, problems, Drawing(n=3, temperatures=(0.2, 0.8)), tmp_path / "b.jsonl")
-    assert [{**row, "seconds": 0} for row in together] == [{**row, "seconds": 0} for row in alone]
+    own = {"seconds": 0, "line": 0}
+    assert [row | own for row in together] == [row | own for row in alone]
+
+
+def test_a_call_that_breaks_off_keeps_the_prompts_that_are_done(problems, scripted, tmp_path):
+    whole, broken = tmp_path / "whole.jsonl", tmp_path / "broken.jsonl"
+    expected = draw(scripted, problems, Drawing(n=3), whole)
+    scripted.together, complete = 3, scripted.complete
+
+    def break_off(*arguments):
+        yield from itertools.islice(complete(*arguments), 2)
+        raise KeyboardInterrupt
+
+    scripted.complete = break_off
+    with pytest.raises(KeyboardInterrupt):
+        draw(scripted, problems, Drawing(n=3), broken)
+    assert len(broken.read_text().splitlines()) == 6
+    scripted.complete, before = complete, len(scripted.calls)
+    again, own = draw(scripted, problems, Drawing(n=3), broken), {"seconds": 0, "line": 0}
+    assert len(scripted.calls) == before + 1 and [r | own for r in again] == [r | own for r in expected]
 
 
 def test_a_line_cut_short_is_drawn_again(problems, scripted, tmp_path):

@@ -51,7 +51,8 @@ def run(tmp_path_factory):
 
 
 def complete(sampler, prompts=("def f(x):\n",), n=3, temperature=1.0, seeds=(5,)):
-    return sampler.complete(list(prompts), n, 20, temperature, 0.95, ("\ndef",), list(seeds))
+    found = dict(sampler.complete(list(prompts), n, 20, temperature, 0.95, ("\ndef",), list(seeds)))
+    return [found[i] for i in range(len(prompts))]
 
 
 def test_the_same_seeds_draw_the_same_and_other_prompts_change_nothing(run):
@@ -123,10 +124,10 @@ def asked_of(sampler, prompt, monkeypatch):
     def answer(texts, **settings):
         seen.append((texts[0], settings["stop"]))
         text = "\n    return x"
-        return [[Completion(text=text, tokens=[1], logprobs=[-1.0], finish="stop")]]
+        yield 0, [Completion(text=text, tokens=[1], logprobs=[-1.0], finish="stop")]
 
-    monkeypatch.setattr(sampler._engine, "complete", answer)
-    ((drawn,),) = sampler.complete([prompt], 1, 20, 0.2, 0.95, ("\ndef",), [0])
+    monkeypatch.setattr(sampler._engine, "as_completed", answer)
+    ((_, (drawn,)),) = sampler.complete([prompt], 1, 20, 0.2, 0.95, ("\ndef",), [0])
     return *seen[0], drawn.text
 
 

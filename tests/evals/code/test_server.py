@@ -9,7 +9,7 @@ from tony.evals.code.server import ServerSampler
 
 def draw(server, n=2, model="tiny", prompt="def f3(x):\n", stop=FUNCTION_STOPS, seed=0):
     sampler = ServerSampler(server.url, model)
-    return sampler, sampler.complete([prompt], n, 50, 0.2, 0.95, stop, [seed])[0]
+    return sampler, dict(sampler.complete([prompt], n, 50, 0.2, 0.95, stop, [seed]))[0]
 
 
 def test_text_is_cut_at_the_stop_and_log_probabilities_end_there(server):
@@ -61,4 +61,4 @@ def test_bad_addresses_and_models_are_named(server):
     with pytest.raises(TonyError, match=r"--base-url example\.org"):
         ServerSampler("example.org", "tiny")
     with pytest.raises(TonyError, match="Start the server"):
-        ServerSampler("http://127.0.0.1:9/v1", "tiny").complete(["x"], 1, 1, 0.0, 1.0, (), [0])
+        list(ServerSampler("http://127.0.0.1:9/v1", "tiny").complete(["x"], 1, 1, 0.0, 1.0, (), [0]))

@@ -1,8 +1,8 @@
 """Draw samples of programming problems into a JSONL file that a killed run goes on with.
 
-One unit of work is one problem at one temperature, and a call to the sampler takes one or more of them. The rows of a call
-are written together, and a call that a kill cut short is made again. Each unit has a random stream of its own, so what is
-drawn does not depend on the calls.
+One unit of work is one problem at one temperature, and a call to the sampler takes one or more of them. The rows of a unit
+are written together as soon as they are drawn, and a unit that a kill cut short is drawn again. Each has a random stream of
+its own, so what is drawn does not depend on the calls.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import json
 import os
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,9 +115,9 @@ def draw(
     if progress:
         progress(done, how.n * len(units))
 
-    def work(call: Sequence[tuple[str, float]]) -> list[dict[str, Any]]:
+    def work(call: Sequence[tuple[str, float]]) -> Iterator[list[dict[str, Any]]]:
         (_, temperature), first = call[0], len(have[call[0]])
-        began = time.perf_counter()
+        before = time.perf_counter()
         drawn = sampler.complete(
             [problems[name].prompt for name, _ in call],
             how.n - first,
@@ -127,12 +127,10 @@ def draw(
             problems[call[0][0]].stops,
             [seed_of(how.seed, name, temperature, first) for name, _ in call],
         )
-        seconds = (time.perf_counter() - began) / (len(call) * (how.n - first))
-        return [
-            _row(name, temperature, first + i, one, seconds)
-            for (name, _), group in zip(call, drawn, strict=True)
-            for i, one in enumerate(group)
-        ]
+        for index, group in drawn:
+            now = time.perf_counter()
+            seconds, before = (now - before) / len(group), now
+            yield [_row(call[index][0], temperature, first + i, one, seconds) for i, one in enumerate(group)]
 
     def alike(unit: tuple[str, float]) -> tuple[float, int, tuple[str, ...]]:
         return unit[1], len(have[unit]), problems[unit[0]].stops
@@ -171,23 +169,24 @@ def seed_of(seed: int, name: str, temperature: float, first: int) -> int:
 
 
 def _as_finished(
-    work: Callable[[Any], list[dict[str, Any]]], todo: Sequence[Any], parallel: int
-) -> Iterable[list[dict[str, Any]]]:
-    """The results of `work` on each of `todo`, `parallel` at once, in the order in which they come."""
+    work: Callable[[Any], Iterator[list[dict[str, Any]]]], todo: Sequence[Any], parallel: int
+) -> Iterator[list[dict[str, Any]]]:
+    """What `work` gives on each of `todo`, `parallel` at once, in the order in which it comes."""
     if parallel == 1:
-        yield from map(work, todo)
+        for one in todo:
+            yield from work(one)
         return
     with ThreadPoolExecutor(parallel) as pool:
         waiting, rest = set(), iter(todo)
         try:
             while True:
                 while len(waiting) < parallel and (unit := next(rest, None)) is not None:
-                    waiting.add(pool.submit(work, unit))
+                    waiting.add(pool.submit(lambda unit=unit: list(work(unit))))
                 if not waiting:
                     return
                 finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
                 for one in finished:
-                    yield one.result()
+                    yield from one.result()
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,7 +36,9 @@ class EngineSampler:
     """
 
     parallel = 1  # the engine uses all cores for one call
-    together = 24  # places of samples that have ended go to the next prompt: with 4, a step had 9 rows, and took two thirds more a sample
+    together = (
+        1000  # places of samples that have ended go to the next prompt: the batch is full until the last ones
+    )
 
     def __init__(self, path: Path, precision: Precision = "float32", chat: bool = False) -> None:
         source = load_language_model(path)
@@ -62,9 +64,9 @@ class EngineSampler:
         top_p: float,
         stop: Sequence[str],
         seed: Sequence[int],
-    ) -> list[list[Drawn]]:
+    ) -> Iterator[tuple[int, list[Drawn]]]:
         opened = [self._without_open_space(prompt) for prompt in prompts]
-        found = self._engine.complete(
+        found = self._engine.as_completed(
             [self._asked(prompt) for prompt in opened],
             n=n,
             max_tokens=max_tokens,
@@ -73,8 +75,9 @@ class EngineSampler:
             stop=[*stop, *self._ends, *([FENCE] if self._chat else [])],
             seed=seed,
         )
-        spaces = [prompt[len(kept) :] for prompt, kept in zip(prompts, opened, strict=True)]
-        return [[_drawn(one, space) for one in group] for group, space in zip(found, spaces, strict=True)]
+        for index, group in found:
+            space = prompts[index][len(opened[index]) :]
+            yield index, [_drawn(one, space) for one in group]
 
     def _without_open_space(self, prompt: str) -> str:
         """`prompt` without the white space at its end that the tokenizer joins to the line that follows.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -56,9 +56,11 @@ class Sampler(Protocol):
         top_p: float,
         stop: Sequence[str],
         seed: Sequence[int],
-    ) -> list[list[Drawn]]:
-        """`n` samples of each prompt, whose random stream begins with its own `seed`: as far as the model allows it, what is
-        drawn for a prompt depends on nothing else.
+    ) -> Iterator[tuple[int, list[Drawn]]]:
+        """`n` samples of each prompt, with its index, in the order in which they are done.
+
+        A prompt's random stream begins with its own `seed`: as far as the model allows it, what is drawn for it depends on
+        nothing else.
         """
         ...
 

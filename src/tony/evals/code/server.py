@@ -13,7 +13,7 @@ import re
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tony.errors import TonyError
@@ -55,11 +55,12 @@ class ServerSampler:
         top_p: float,
         stop: Sequence[str],
         seed: Sequence[int],
-    ) -> list[list[Drawn]]:
+    ) -> Iterator[tuple[int, list[Drawn]]]:
         settings = {
             "model": self.name, "max_tokens": max_tokens, "temperature": temperature, "top_p": top_p,
         }  # fmt: skip
-        return [self._draw(prompt, n, settings, stop, own) for prompt, own in zip(prompts, seed, strict=True)]
+        for index, (prompt, own) in enumerate(zip(prompts, seed, strict=True)):
+            yield index, self._draw(prompt, n, settings, stop, own)
 
     def _draw(
         self, prompt: str, n: int, settings: dict[str, Any], stop: Sequence[str], seed: int
