@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-FUNCTION_STOPS = ("\nclass", "\ndef", "\n#", "\nif", "\nprint")
+# The paper's, and the end of a code block (as in bigcode-evaluation-harness), after which models that were tuned to answer explain.
+FUNCTION_STOPS = ("\nclass", "\ndef", "\n#", "\nif", "\nprint", "\n```")
 ASK = (  # of a model that chats
     "Complete this Python program. Answer with the complete program in one code block and nothing else.\n\n"
     "```python\n{prompt}\n```"
