@@ -2,7 +2,7 @@
 
     python benchmarks/code_models.py [--work DIR] [--docs docs] [--only ladder on supervised pass] [--tokens T] [--on-tokens T]
 
-    ladder       recipes/code.toml at five widths on the same ids with muP; L = (N / N_c)^-alpha fitted (Chen et al. 2021: alpha .13)
+    ladder       recipes/code.toml at four widths on the same ids with muP; L = (N / N_c)^-alpha fitted (Chen et al. 2021: alpha .13)
     on           recipes/code-smollm2.toml: three learning rates over short runs, then the whole run with the best
     supervised   the same, then on functions whose doctests pass in the sandbox (Codex-S), at a tenth of the rate
     pass         pass@1 and pass@10 on HumanEval of each, 20 samples a problem and temperature
@@ -34,7 +34,7 @@ from tony.train.progress import Terminal
 from tony.train.start import train_run
 
 RECIPES = Path(__file__).parents[1] / "recipes"
-WIDTHS = (64, 96, 128, 192, 256)
+WIDTHS = (64, 96, 128, 192)
 RATES = (1e-4, 3e-4, 1e-3)
 SHORT = 0.1  # of the tokens, of the runs that choose a learning rate
 PARTS = ("ladder", "on", "supervised", "pass")
@@ -85,6 +85,8 @@ def on(tokens: float) -> dict[str, Any]:
         import_model("smollm2", Path("runs/smollm2"))
 
     def of(name: str, tokens: float, lr: float) -> dict[str, Any]:
+        if name != "code-smollm2-before":
+            same_data(Path("runs/code-smollm2-before"), Path("runs") / name)
         return train(
             "code-smollm2.toml",
             f"name={name}",

@@ -162,6 +162,26 @@ def test_rows_grow_for_a_long_job(model):
     assert found == expected and close == pytest.approx(logprobs, abs=1e-4)
 
 
+def test_rows_of_unlike_lengths_are_read_as_far_as_they_go(model):
+    """Every eight rows together; what comes is what comes alone, where there is nothing to skip."""
+    jobs = [Job(ids=ids_of(4 + 9 * i), most=6, decoding=GREEDY) for i in range(20)]
+    batcher = Batcher(model, rows=20, chunk=4096)
+    numbers = [batcher.submit(job) for job in jobs]
+    batcher.step()
+    view = batcher._slots.view(0, 20)
+    view.look(1, torch.zeros(1))
+    assert (
+        view.reaches == [max(batcher._slots.lengths[i : min(i + 8, 20)]) + 1 for i in (0, 8, 16)]
+        and len(numbers) == 20
+    )
+    together = finish(Batcher(model, rows=20, chunk=4096), *jobs)
+    for job, found in zip(jobs, together, strict=True):
+        ((ids, logprobs, ending),) = finish(Batcher(model, rows=1), job)[0]
+        assert (
+            found[0][0] == ids and found[0][1] == pytest.approx(logprobs, abs=1e-4) and found[0][2] == ending
+        )
+
+
 def test_rows_that_have_grown_can_be_cancelled(model):
     """The store that grows within a step is one that torch lets nobody change outside."""
     batcher = Batcher(model, rows=3, room=32, chunk=32)

@@ -12,6 +12,9 @@ import torch
 from torch import Tensor
 
 from tony.engine.keys import KeySketch
+from tony.model.cache import ROWS_TOGETHER
+
+WORTH = 0.85  # of the slots that reading all rows as far as the longest would read
 
 
 class Slots:
@@ -100,6 +103,7 @@ class View:
         lengths = store.lengths[self._rows]
         self._lengths = torch.tensor(lengths, dtype=torch.int64, device=store.device)
         self._longest, self._uniform, self._reach = max(lengths), len(set(lengths)) == 1, reach
+        self.reaches: list[int] | None = None
         self._positions = self._lengths[:, None]
         # By layer (B, K, S, k or E), made at once: a layer's own slicing costs more than its copy of a new key.
         self._keys, self._values = (side[:, self._rows].unbind() for side in (store.keys, store.values))
@@ -115,11 +119,23 @@ class View:
         end = self._longest + length
         assert end <= self._store.size, "the batcher grows the store before it is used"
         self._end = end if self._reach is None else self._reach
+        self.reaches = self._reaches_after(length)
         device = self._store.device
         self._positions = self._lengths[:, None] + torch.arange(length, device=device)
         hidden = torch.arange(self._end, device=device) > self._positions[..., None]  # (B, T, S)
         bias = torch.zeros(hidden.shape, dtype=like.dtype, device=device).masked_fill_(hidden, -math.inf)
         return self._positions, bias[:, None]
+
+    def _reaches_after(self, length: int) -> list[int] | None:
+        """How far the past of every ROWS_TOGETHER rows goes with `length` more, where reading only so far is worth its calls.
+
+        Rows in use are sorted by nothing, but samples of one prompt stand together.
+        """
+        lengths = self._store.lengths[self._rows]
+        if self._reach is not None or self._store.device.type != "cpu" or len(lengths) <= ROWS_TOGETHER:
+            return None
+        found = [max(lengths[i : i + ROWS_TOGETHER]) + length for i in range(0, len(lengths), ROWS_TOGETHER)]
+        return found if sum(found) < WORTH * len(found) * self._end else None
 
     def banded(self, bias: Tensor, window: int) -> Tensor:
         """`bias` with everything further back than `window` hidden as well."""

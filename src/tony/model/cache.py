@@ -13,6 +13,7 @@ from torch import Tensor
 
 # Slots are allocated in steps, so that one more token does not mean one more allocation.
 STEP = 64
+ROWS_TOGETHER = 8  # rows of unlike lengths whose past is read as far as the longest of so many goes
 
 
 class Cache:
@@ -21,6 +22,10 @@ class Cache:
     Rows may differ in length: a row's slots beyond its length are never attended to, and are written over. `slots`
     allocates at once what will be needed; without it the store grows as it fills.
     """
+
+    reaches = (
+        None  # how far the past of every ROWS_TOGETHER rows goes; None = all are read as far as the longest
+    )
 
     def __init__(
         self,

@@ -9,7 +9,7 @@ Legend: B batch, T length, N = B * T, D width, H query heads, K key/value heads,
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tony.model.cache import Cache
+from tony.model.cache import ROWS_TOGETHER, Cache
 from tony.model.segments import Gather, Restore, Segments
 
 
@@ -163,8 +163,19 @@ class Attention(nn.Module):
         else:
             if self.window is not None:
                 bias = cache.banded(bias, self.window)
-            mixed = attend_fused(asked.to(keys.dtype), keys, values, bias).to(q.dtype)
+            mixed = attend_rows(asked.to(keys.dtype), keys, values, bias, cache.reaches).to(q.dtype)
         return mixed.transpose(1, 2).flatten(-2)
+
+
+def attend_rows(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, reaches: Sequence[int] | None) -> Tensor:
+    """As `attend_fused`; of every ROWS_TOGETHER rows only the first `reaches` slots are read, where that is said.
+
+    Rows of many lengths are otherwise all read as far as the longest goes.
+    """
+    if reaches is None:
+        return attend_fused(q, k, v, bias)
+    parts = zip(*(t.split(ROWS_TOGETHER) for t in (q, k, v, bias)), reaches, strict=True)
+    return torch.cat([attend_fused(q, k[:, :, :s], v[:, :, :s], bias[..., :s]) for q, k, v, bias, s in parts])
 
 
 def attend_fused(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
