@@ -41,6 +41,53 @@ def test_broken_tests_are_the_judges_error(sandbox, test):
     assert sandbox.run(FunctionProgram("def f(x): return 1", "f", test)).ending is Ending.JUDGE_ERROR
 
 
+def test_arguments_that_cannot_cross_are_the_judges_error_in_the_first_call_only(sandbox):
+    """Those of a later call may be made of an answer, which must not excuse the program."""
+    source = "def f(*x, **y): return 'a' * (3 << 20)"
+    for arguments in ("lambda: 1", "a='a' * (3 << 20), b='b' * (3 << 20)"):
+        first = sandbox.run(FunctionProgram(source, "f", f"def check(f): f({arguments})"))
+        later = sandbox.run(FunctionProgram(source, "f", f"def check(f):\n    f()\n    f({arguments})"))
+        assert (first.ending, later.ending) == (Ending.JUDGE_ERROR, Ending.PROTOCOL), arguments
+
+
+def test_what_tests_make_of_an_answer_can_be_asked_about(sandbox):
+    source = "def f(x): return ''.join(x)"
+    test = "def check(f):\n    y = f(['caf\\xe9'])\n    assert f(reversed(y)) == '\\xe9fac' and f(iter(y)) == y\n"
+    assert sandbox.run(FunctionProgram(source, "f", test)).passed
+
+
+@pytest.mark.parametrize("first", [4 << 10, 1], ids=["at once", "a byte first"])
+def test_a_program_cannot_excuse_itself_by_using_up_the_judges_memory(first):
+    source = (
+        "import os, struct, time\n"
+        "def is_open(d):\n"
+        "    try: return os.fstat(d)\n"
+        "    except OSError: return None\n"
+        "channel = next(d for d in range(3, 16) if is_open(d))\n"
+        "data = struct.pack('>I', 4 << 20) + b'x' * (1 << 16)\n"
+        f"data = data[os.write(channel, data[:{first}]):]\n"
+        "time.sleep(0.2)\n"
+        "while True: os.write(channel, data)\n"
+    )
+    with Sandbox(Limits(cpu_s=1.0, memory_bytes=22 << 20), workers=1, calibrate=False) as small:
+        assert small.run(FunctionProgram(source, "f", TEST)).ending in (Ending.MEMORY, Ending.PROTOCOL)
+
+
+@pytest.mark.parametrize(
+    "test", ["assert check(1) == 2 and check(5) == 6", "def check(candidate): assert candidate(1) == 2"]
+)
+def test_a_function_may_be_called_check(sandbox, test):
+    assert sandbox.run(FunctionProgram("def check(x): return x + 1", "check", test)).passed
+    assert sandbox.run(FunctionProgram("def check(x): return x", "check", test)).ending is Ending.WRONG
+
+
+def test_any_signal_can_end_a_program():
+    source = "import os\ndef f(x): os.kill(os.getpid(), 35)"
+    with Sandbox(workers=1, calibrate=False, allow_missing=True, without=("seccomp",)) as open_one:
+        found = open_one.run(FunctionProgram(source, "f", TEST))
+    assert (found.ending, found.detail) == (Ending.EXCEPTION, "ended by signal 35")
+
+
 def test_a_program_cannot_excuse_itself_as_a_judge_error(sandbox):
     """Bytes that overwork the judge before the first answer are the program's doing."""
     source = (

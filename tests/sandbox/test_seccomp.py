@@ -2,14 +2,17 @@
 
 import pytest
 
-from tony.sandbox.seccomp import ALLOWED, CLONE3, FCNTL, IOCTL, PRLIMIT64, assemble, decision
+from tony.sandbox.seccomp import ALLOWED, CLONE3, FCNTL, FUTEX, IOCTL, PRLIMIT64, assemble, decision
 
 KILL, ALLOW, ERRNO = 0x80000000, 0x7FFF0000, 0x00050000
 PROGRAM = assemble()
 
 
 def test_only_the_list_is_allowed():
-    conditional = {FCNTL, IOCTL, PRLIMIT64, CLONE3}
+    conditional = {FCNTL, FUTEX, IOCTL, PRLIMIT64, CLONE3}
+    assert not {449, 454, 455, 456} & set(
+        ALLOWED.values()
+    )  # futexes of the newer kinds: shared is their default
     for number in range(600):
         if number not in conditional:
             assert decision(PROGRAM, number) == (ALLOW if number in ALLOWED.values() else KILL), number
@@ -27,6 +30,10 @@ def test_only_the_list_is_allowed():
         (FCNTL, (3, 10), KILL),  # F_SETSIG
         (IOCTL, (0, 0x5412), ERRNO | 25),
         (CLONE3, (), ERRNO | 38),
+        (FUTEX, (4096, 128 | 9), ALLOW),
+        (FUTEX, (4096, 1), KILL),  # FUTEX_WAKE, shared between processes
+        (FUTEX, (4096, 256 | 9), KILL),
+        (FUTEX, (4096, 128 << 32 | 1), KILL),  # the kernel looks at the low word
     ],
 )
 def test_arguments_decide(number, arguments, action):

@@ -1,5 +1,6 @@
 """Protects what crosses between program and judge: plain values come back the same, and any bytes are a value or BadValue."""
 
+import itertools
 from contextlib import suppress
 from decimal import Decimal
 from fractions import Fraction
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tony.sandbox.compare import outputs_match
-from tony.sandbox.values import MOST_DEPTH, BadValue, Opaque, Unsendable, decode, encode
+from tony.sandbox.values import MOST_DEPTH, BadValue, Opaque, decode, encode
 
 ATOMS = (
     st.none()
@@ -72,17 +73,38 @@ def test_subclasses_arrive_as_what_they_are_made_of():
 
 
 def test_what_cannot_cross_is_refused_or_opaque():
-    with pytest.raises(Unsendable):
+    with pytest.raises(BadValue):
         encode(object())
     back = decode(encode(object(), opaque=True))
     assert type(back) is Opaque and back != object()
+
+
+TABLE = {1: "a", 2: "b"}
+VIEWS = (TABLE, TABLE.keys(), TABLE.values(), TABLE.items())
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        *(lambda made=made: iter(made) for made in ("ab", "\xe9", b"a", bytearray(b"a"), range(2), range(1 << 70, 3 + (1 << 70)), *VIEWS)),
+        *(lambda made=made: reversed(made) for made in ([1, 2], (1, 2), "ab", "\xe9", b"a", bytearray(b"a"), range(3), range(1 << 70, 3 + (1 << 70)), *VIEWS)),
+        lambda: iter([1, 2, 0].pop, 1),
+        lambda: itertools.chain([1], (2,)),
+        lambda: itertools.permutations("abc"),
+        lambda: itertools.accumulate([1, 2]),
+        lambda: itertools.islice([1, 2], 1),
+        lambda: itertools.tee([1, 2])[0],
+    ],
+)  # fmt: skip
+def test_iterators_cross_as_their_items(make):
+    assert list(decode(encode(make()))) == list(make())
 
 
 def test_depth_and_size_are_limited():
     deep = []
     for _ in range(MOST_DEPTH + 1):
         deep = [deep]
-    for value in (deep, 1 << 14_000, "a" * (5 << 20)):
+    for value in (deep, 1 << 14_000, "a" * (5 << 20), ["a" * (3 << 20)] * 2):
         with pytest.raises(BadValue):
             encode(value)
 

@@ -25,6 +25,11 @@ class Channel:
             while rest:
                 rest = rest[os.write(self._descriptor, rest) :]
 
+    def listen(self) -> bool:
+        """Wait for the first bytes, which `read` will give; False where the other side has closed or died."""
+        self._held = self._receive(_LEAST_READ)
+        return bool(self._held)
+
     def read(self) -> bytes | None:
         """The next frame, or None where the other side has closed or died.
 
@@ -45,10 +50,7 @@ class Channel:
         if len(held) < size:
             parts, missing = [held], size - len(held)
             while missing > 0:
-                try:
-                    part = os.read(self._descriptor, min(max(missing, _LEAST_READ), _MOST_READ))
-                except ConnectionError:
-                    return None
+                part = self._receive(min(max(missing, _LEAST_READ), _MOST_READ))
                 if not part:
                     return None
                 parts.append(part)
@@ -56,6 +58,12 @@ class Channel:
             held = b"".join(parts)
         self._held = held[size:]
         return held[:size]
+
+    def _receive(self, most: int) -> bytes:
+        try:
+            return os.read(self._descriptor, most)
+        except ConnectionError:
+            return b""
 
 
 def read_all(descriptor: int) -> bytes:

@@ -31,6 +31,14 @@ class Heard:
     candidate: dict[str, Any] = field(default_factory=dict)
     judge: dict[str, Any] = field(default_factory=dict)
 
+    def status_decides(self, is_script: bool) -> bool:
+        """Whether the way in which the candidate ended has a say beside the judge's verdict."""
+        if self.verdict is None:
+            return False
+        if is_script:
+            return self.verdict["ending"] in (Ending.PASSED, Ending.WRONG)
+        return self.verdict["detail"] == SILENT
+
 
 def conclude(heard: Heard, cpu_s: float, is_script: bool) -> Verdict:
     """The verdict of one run under a limit of `cpu_s` processor seconds on this machine."""
@@ -44,10 +52,7 @@ def conclude(heard: Heard, cpu_s: float, is_script: bool) -> Verdict:
         return Verdict(Ending.TIME, "over the limit by the clock", calls=calls)
     if heard.verdict is None:
         return _without_verdict(heard, cpu_s)
-    status_decides = (
-        said["ending"] in (Ending.PASSED, Ending.WRONG) if is_script else said["detail"] == SILENT
-    )
-    if status_decides and (found := _by_status(heard.candidate, is_script)):
+    if heard.status_decides(is_script) and (found := _by_status(heard.candidate, is_script)):
         return Verdict(*found, calls=calls)
     return Verdict(Ending(said["ending"]), said["detail"], calls=calls)
 
@@ -77,7 +82,14 @@ def _by_status(candidate: dict[str, Any], is_script: bool) -> tuple[Ending, str]
     if status == -signal.SIGKILL:  # by us: it was still there
         return Ending.PROTOCOL, "it closed its channel"
     if status < 0:
-        return Ending.EXCEPTION, f"ended by {signal.Signals(-status).name}"
+        return Ending.EXCEPTION, f"ended by {_name_of_signal(-status)}"
     if status > 0 or not is_script:
         return Ending.EXCEPTION, f"left with exit status {status}"
     return None
+
+
+def _name_of_signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal between the first and the last
+        return f"signal {number}"

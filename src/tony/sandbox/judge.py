@@ -14,7 +14,7 @@ from typing import Any
 
 from tony.sandbox.channel import Channel
 from tony.sandbox.compare import outputs_match
-from tony.sandbox.values import BadValue, Unsendable, decode, encode
+from tony.sandbox.values import BadValue, decode, encode
 from tony.sandbox.verdict import ANSWERED, SILENT, Ending
 
 _DETAIL = 300
@@ -38,15 +38,18 @@ class _Conversation:
         self.fault: tuple[Ending, str] | None = None
 
     def call(self, *positional: object, **named: object) -> object:
-        """The stand-in for the program's function."""
+        """The stand-in for the program's function.
+
+        Arguments that cannot cross are the tests' fault in the first call only. Those of a later call may be made of an answer,
+        which nobody can tell, and a program must not choose an answer that excuses it.
+        """
         self._load()
         nonce = os.urandom(8)
         try:
             request = encode(("call", nonce, positional, named))
         except BadValue as error:
-            # A type that cannot cross never came from the program (what it sends can be sent back); a size may have.
-            is_ours = self.calls == 0 or isinstance(error, Unsendable)  # loading says nothing about arguments
-            self._stop(Ending.JUDGE_ERROR if is_ours else Ending.PROTOCOL, f"a test's arguments: {error}")
+            ending = Ending.PROTOCOL if self.calls else Ending.JUDGE_ERROR
+            self._stop(ending, f"a test's arguments: {error}")
         self.calls += 1
         return self._answer(nonce, request)
 
@@ -90,13 +93,13 @@ class _Conversation:
 
     def _receive(self) -> tuple:
         """The next message; its shape has been checked."""
+        if not self.has_heard and self._channel.listen():
+            self.has_heard = True  # said before more is read: it may kill this process
+            os.write(self._report, ANSWERED)
         try:
             frame = self._channel.read()
             if frame is None:
                 self._stop(Ending.PROTOCOL, SILENT)
-            if not self.has_heard:  # said before the bytes are looked at: they may kill this process
-                self.has_heard = True
-                os.write(self._report, ANSWERED)
             message = decode(frame)
         except BadValue as error:
             self._stop(Ending.PROTOCOL, f"the program sent {error}")
@@ -151,10 +154,11 @@ def _judge_function(task: dict[str, Any], channel: int, report: int) -> tuple[En
     talk = _Conversation(Channel(channel), report)
     try:
         names = _names_of_prompt(task["prompt"])
-        names[task["entry"]] = talk.call
+        stand_in = names[task["entry"]] = talk.call
         exec(compile(task["test"], "<tests>", "exec", dont_inherit=True), names)
-        if callable(names.get("check")):
-            names["check"](talk.call)
+        check = names.get("check")
+        if callable(check) and check is not stand_in:  # a program may be called so
+            check(stand_in)
         talk.finish()
     except BaseException as error:
         ending, detail = talk.fault or _blame(error, talk)

@@ -51,13 +51,18 @@ _ended = ctypes.create_string_buffer(8 + 144)  # an int and its padding, struct 
 _usage = ctypes.byref(_ended, 8)
 
 
-def reap(child: int) -> bytes:
-    """Wait for `child` to end: its status and its struct rusage, as the kernel writes them.
+def reap(child: int) -> ctypes.Array:
+    """Wait for `child` to end: its status and its struct rusage, as the kernel writes them, until `forget` is called.
 
-    os.wait4 makes objects of them, which costs a fork server two dozen page faults.
+    os.wait4 makes objects of them: that costs a fork server two dozen page faults, and the next child could read them.
     """
     check(_libc.wait4(child, _ended, 0, _usage), "wait4")
-    return _ended.raw
+    return _ended
+
+
+def forget() -> None:
+    """Clear what `reap` gave, which a child would inherit."""
+    ctypes.memset(_ended, 0, len(_ended))
 
 
 def unshare(what: str, flags: int) -> None:

@@ -7,7 +7,7 @@ catch, fake or survive: that is how `denied call` is known. What a well-meaning 
 The list is short on purpose. Reading and writing are allowed, but only on descriptors that are open; opening is allowed,
 but Landlock decides of what. There is no call on it that signals or changes another process, makes one, or makes a socket:
 `prlimit64` only reads and only of the caller, `fcntl` cannot say who receives a descriptor's signals (F_SETOWN with F_SETSIG would
-let a program signal others of its user).
+let a program signal others of its user), and `futex` wakes no other process (they share the pages of libraries).
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ ALLOWED = {
     "getpid": 39, "getppid": 110, "gettid": 186, "getpgrp": 111, "getuid": 102,
     "getgid": 104, "geteuid": 107, "getegid": 108, "getresuid": 118, "getresgid": 120, "getgroups": 115,
     "getrlimit": 97, "getrusage": 98, "uname": 63, "sysinfo": 99, "getcpu": 309,
-    # threads of one: locks and scheduling
-    "futex": 202, "sched_yield": 24, "sched_getaffinity": 204,
+    # threads of one: scheduling
+    "sched_yield": 24, "sched_getaffinity": 204,
     "exit": 60, "exit_group": 231,
 }  # fmt: skip
-FCNTL, IOCTL, PRLIMIT64, CLONE3 = 72, 16, 302, 435
+FCNTL, IOCTL, PRLIMIT64, CLONE3, FUTEX = 72, 16, 302, 435, 202
 # F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_DUPFD_CLOEXEC
 FCNTL_COMMANDS = (0, 1, 2, 3, 4, 1030)
 ENOTTY, ENOSYS = 25, 38
@@ -49,13 +49,15 @@ ENOTTY, ENOSYS = 25, 38
 _AUDIT_ARCH_X86_64 = 0xC000003E
 _X32_CALLS = 0x40000000
 _ALLOW, _KILL_PROCESS, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
-_LOAD, _RETURN, _EQUAL, _AT_LEAST = 0x20, 0x06, 0x15, 0x35  # BPF_LD|W|ABS, BPF_RET|K, BPF_JEQ|K, BPF_JGE|K
+_LOAD, _RETURN = 0x20, 0x06  # BPF_LD|W|ABS, BPF_RET|K
+_EQUAL, _AT_LEAST, _ANY_OF = 0x15, 0x35, 0x45  # BPF_JEQ|K, BPF_JGE|K, BPF_JSET|K
 _NUMBER, _ARCHITECTURE, _ARGUMENTS = (
     0,
     4,
     16,
 )  # offsets in struct seccomp_data; arguments are eight bytes each
 _SET_MODE_FILTER, _SYS_SECCOMP = 1, 317
+_FUTEX_PRIVATE_FLAG = 128
 Instruction = tuple[int, int, int, int]  # code, jump if true, jump if false, constant
 
 
@@ -84,6 +86,7 @@ def _calls_with_conditions() -> dict[int, list[Instruction]]:
         PRLIMIT64: [*all_zero, _give(_ALLOW), _give(_KILL_PROCESS)],
         IOCTL: [_give(_ERRNO | ENOTTY)],
         CLONE3: [_give(_ERRNO | ENOSYS)],
+        FUTEX: [_load_argument(1), (_ANY_OF, 0, 1, _FUTEX_PRIVATE_FLAG), _give(_ALLOW), _give(_KILL_PROCESS)],
     }
 
 
@@ -137,8 +140,12 @@ def decision(
         elif code == 0x05:
             at += constant
         else:
-            holds = accumulator == constant if code == _EQUAL else accumulator >= constant
-            at += if_true if holds else if_false
+            holds = {
+                _EQUAL: accumulator == constant,
+                _AT_LEAST: accumulator >= constant,
+                _ANY_OF: bool(accumulator & constant),
+            }
+            at += if_true if holds[code] else if_false
 
 
 class _Program(ctypes.Structure):

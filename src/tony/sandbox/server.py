@@ -9,6 +9,9 @@ source, or a test, in the memory that it inherits.
 ROLE is `candidate` or `judge`. Standard input is a packet socket to the evaluator; its first packet holds the settings, and the
 answer says which layers are in force. Then, per program: an order with the child's descriptors, and later the order to end
 the child, to which the server answers how it ended and what it cost. It leaves when the evaluator closes the socket or dies.
+
+Orders and endings lie in two buffers, each written over or cleared before the next fork, and no object is made of either:
+freed memory is inherited too, and one program must not learn from it what became of another.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ from tony.sandbox.confine import Confinement, own_limits
 from tony.sandbox.layers import Report
 from tony.sandbox.rehearsal import rehearse
 from tony.sandbox.selftest import prove
-from tony.sandbox.verdict import OUT_OF_MEMORY
+from tony.sandbox.verdict import OUT_OF_MEMORY, WAIT
 
 # What solutions use most, imported once: a program that imports one of them then pays nothing. Every module here makes every
 # fork dearer (dataclasses and hashlib alone by a tenth), so those that few programs use are left to them.
@@ -37,7 +40,8 @@ COMMON = (
 ).split()
 _CONTROL, _FIRST = 0, 3  # the socket, and the lowest free descriptor: those received begin there
 _MOST_DESCRIPTORS = 4
-_SETTINGS_BYTES, _ORDER_BYTES = 1 << 12, 1 << 6
+_SETTINGS_BYTES, _SEED_BYTES = 1 << 12, 4
+_emptied: list = []  # kept: the holes that they would leave in the heap cost a program 20 page faults of 800
 
 
 def main() -> None:
@@ -57,13 +61,23 @@ def main() -> None:
     control.send(marshal.dumps(report._asdict()))
     if not report.is_complete and not settings["permissive"]:
         os._exit(3)  # refuse here as well, and not only in the evaluator
-    sys.argv[:] = [""]
+    _forget_where_it_lies()
     for name in [name for name in sys.modules if name.split(".")[0] == "tony"]:
         del sys.modules[name]  # here and not in each child, where it would cost a third of a millisecond
     gc.collect()
     gc.freeze()
     gc.disable()  # the server makes no garbage; its children switch it on again
     _serve(control, run, confinement)
+
+
+def _forget_where_it_lies() -> None:
+    """Drop the command line, which holds the sandbox's path, and the listings of the folders from which it was imported."""
+    sys.argv[:] = [""]
+    sys.orig_argv[:] = []
+    ours = sys.modules["tony"].__path__[0]
+    for path in [path for path in sys.path_importer_cache if path.startswith(ours)]:
+        _emptied.append(sys.path_importer_cache.pop(path))
+        _emptied[-1]._path_cache.clear()
 
 
 def _import_common() -> None:
@@ -92,19 +106,27 @@ def _serve(control: _socket.socket, run: Callable, confinement: Confinement) -> 
     After a fork the first write to a page costs a fault, in the server too: few objects are used here, and few calls made.
     """
     space = _socket.CMSG_SPACE(4 * _MOST_DESCRIPTORS)
+    order = bytearray(_SEED_BYTES)
+    into = [order]
     while True:
-        order, ancillary, _, _ = control.recvmsg(_ORDER_BYTES, space)
-        if not order:
+        size, ancillary, _, _ = control.recvmsg_into(into, space)
+        if not size:
             os._exit(0)
+        if not ancillary:
+            continue  # the order that ended a wait
         child = os.fork()
         if child == 0:
             _become_child(order, len(ancillary[0][2]) // 4, run, confinement)
         os.closerange(_FIRST, _FIRST + _MOST_DESCRIPTORS)
-        ending = control.recv(_ORDER_BYTES)
-        control.send(_end(child, marshal.loads(ending) if ending else 0.0))
+        control.recv_into(order)
+        if order[0] == WAIT[0]:
+            _wait(child, control)
+        os.kill(child, kernel.SIGKILL)
+        control.send(kernel.reap(child))
+        kernel.forget()
 
 
-def _become_child(order: bytes, count: int, run: Callable, confinement: Confinement) -> None:
+def _become_child(order: bytearray, count: int, run: Callable, confinement: Confinement) -> None:
     """The whole life of a child: confine itself, read its task, run it, leave.
 
     Args:
@@ -114,7 +136,7 @@ def _become_child(order: bytes, count: int, run: Callable, confinement: Confinem
     try:
         confinement.confine_child(_FIRST, count)
         gc.enable()
-        sys.modules["random"].seed(marshal.loads(order))
+        sys.modules["random"].seed(int.from_bytes(order, "little"))
         run(marshal.loads(read_all(_FIRST)), *range(_FIRST + 1, _FIRST + count))
         os._exit(0)
     except MemoryError:
@@ -123,12 +145,8 @@ def _become_child(order: bytes, count: int, run: Callable, confinement: Confinem
         os._exit(1)
 
 
-def _end(child: int, grace_s: float) -> bytes:
-    """Kill and reap the child, which may end by itself within `grace_s`; how it ended and what it cost, in form `ENDED`."""
-    is_late = False
-    if grace_s:
-        ended = os.pidfd_open(child)
-        is_late = not select.select([ended], [], [], grace_s)[0]
-        os.close(ended)
-    os.kill(child, kernel.SIGKILL)
-    return (b"\1" if is_late else b"\0") + kernel.reap(child)
+def _wait(child: int, control: _socket.socket) -> None:
+    """Until the child has ended or the evaluator, which keeps the time, says something; that is left to be read."""
+    ended = os.pidfd_open(child)
+    select.select([ended, control], [], [])
+    os.close(ended)

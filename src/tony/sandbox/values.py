@@ -1,14 +1,16 @@
 """Plain values as bytes: the only thing that crosses between candidate and judge.
 
 A value is None, bool, int, float, complex, str, bytes, bytearray, list, tuple, set, frozenset, dict, range, Decimal,
-Fraction or an iterator over such values (sent as the run of its items). Anything else becomes an `Opaque`, which equals
-only itself. One tag byte, then the contents; lengths are four bytes, floats are their eight IEEE bytes, so that nan, -0.0
-and the last digit survive. What is decoded is always of an exact built-in type: a subclass with its own __eq__ arrives as
-its base value. Decoding is total: any bytes give a value or a `BadValue`, and nothing is ever unpickled.
+Fraction or one of Python's own iterators over such values (sent as the run of its items). Anything else becomes an
+`Opaque`, which equals only itself. One tag byte, then the contents; lengths are four bytes, floats are their eight IEEE
+bytes, so that nan, -0.0 and the last digit survive. What is decoded is always of an exact built-in type: a subclass with
+its own __eq__ arrives as its base value. Decoding is total: any bytes give a value or a `BadValue`, and nothing is ever
+unpickled.
 """
 
 from __future__ import annotations
 
+import itertools
 import struct
 from decimal import Decimal
 from fractions import Fraction
@@ -19,24 +21,23 @@ MOST_DEPTH = 64
 MOST_INT_BITS = 13_000  # below the 4,300 digits at which Python refuses to print an int
 MOST_EXPONENT = 10_000  # int(Decimal("1e999999999")) would keep the judge busy for ever
 
-_ITERATORS = tuple(
-    {
-        type(x)
-        for x in (
-            *(iter(made) for made in ([], (), "", b"", {}, set(), range(0))),
-            *(reversed([]), map(abs, ()), filter(None, ()), zip(), enumerate(()), islice((), 0)),
-            *({}.keys(), {}.values(), {}.items(), (None for _ in ())),
-        )
-    }
-)
+_VIEWS = ({}.keys(), {}.values(), {}.items())
+_ITERATORS = {
+    type(x)
+    for x in (
+        *(
+            iter(made)
+            for made in ([], (), "", "\xe9", b"", bytearray(), set(), range(0), range(1 << 70), *_VIEWS)
+        ),
+        *(reversed(made) for made in ([], (), *_VIEWS)),
+        *(map(abs, ()), filter(None, ()), zip(), enumerate(()), iter(int, 0), (None for _ in ())),
+        *_VIEWS,
+    )
+} | {kind for kind in vars(itertools).values() if hasattr(kind, "__next__")}
 
 
 class BadValue(Exception):
     """The bytes, or the value, are not a plain value within the limits."""
-
-
-class Unsendable(BadValue):
-    """A value of a type that cannot cross."""
 
 
 class Opaque:
@@ -62,6 +63,7 @@ def encode(value: object, opaque: bool = False) -> bytes:
     """
     out = bytearray()
     _encode(value, out, 0, opaque)
+    _refuse_above(len(out))
     return bytes(out)
 
 
@@ -115,7 +117,7 @@ def _encode(x: object, out: bytearray, depth: int, opaque: bool) -> None:
         name = x.name if type(x) is Opaque else type(x).__name__
         out += _sized(b"o", name[:100].encode("utf-8", "replace"))
     else:
-        raise Unsendable(f"a {type(x).__name__} cannot cross to the program")
+        raise BadValue(f"a {type(x).__name__} cannot cross to the program")
 
 
 _TAG_OF = {list: b"l", tuple: b"t", set: b"S", frozenset: b"z"}

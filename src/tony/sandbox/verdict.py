@@ -7,9 +7,11 @@ from enum import StrEnum
 from typing import NamedTuple
 
 ANSWERED = b"."  # what a judge reports once the program has answered anything
-ENDED = struct.Struct(
-    "=?i4x4qq104x"
-)  # how a child ended: late, then the status and the struct rusage that wait4 gives
+END, WAIT = (
+    b"\0",
+    b"\1",
+)  # orders to a server: have its child killed now, or once it has left or the next order comes
+ENDED = struct.Struct("=i4x4qq104x")  # how a child ended: the status and the struct rusage that wait4 gives
 SILENT = "the program went silent"  # what a judge says when the channel has closed
 OUT_OF_MEMORY = 71  # exit status of a process that ran out of memory; faking it only names a failure
 

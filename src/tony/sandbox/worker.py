@@ -28,7 +28,7 @@ from tony.sandbox.conclude import Heard, conclude
 from tony.sandbox.layers import Report
 from tony.sandbox.limits import Limits
 from tony.sandbox.profiles import Program, Round, seed_of
-from tony.sandbox.verdict import ANSWERED, ENDED, Ending, Verdict
+from tony.sandbox.verdict import ANSWERED, END, ENDED, WAIT, Ending, Verdict
 
 _HERE = Path(__file__).resolve().parent
 # The packages are made by hand: importing `tony` itself would run its __init__, which needs numpy.
@@ -41,7 +41,6 @@ _BOOT = (
     "main()\n"
 )
 _START_S, _ANSWER_S = 60.0, 20.0
-_GRACE_S = 1.0  # for a script that has closed its output and is leaving
 _PACKET = 1 << 16
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
@@ -64,7 +63,7 @@ class _Server:
         )  # fmt: skip
         theirs.close()
         try:
-            self._send(settings)
+            self._send(marshal.dumps(settings))
             self.report = Report(**marshal.loads(self._receive(_START_S)))
         except ServerLost:
             self.close()
@@ -75,17 +74,20 @@ class _Server:
 
     def order(self, seed: int, descriptors: list[int]) -> None:
         try:
-            socket.send_fds(self._control, [marshal.dumps(seed)], descriptors)
+            socket.send_fds(self._control, [seed.to_bytes(4, "little")], descriptors)
         except OSError:
             raise ServerLost from None
 
-    def end(self, grace_s: float = 0.0) -> None:
-        """Have the child killed and reaped; it may end by itself within `grace_s`."""
-        self._send(grace_s)
+    def end(self, waits: bool = False) -> None:
+        """Have the child killed and reaped; one that the server `waits` for may end by itself first."""
+        self._send(WAIT if waits else END)
 
-    def ended(self, grace_s: float = 0.0) -> dict[str, Any]:
-        """How the child ended, after `end`."""
-        is_late, status, *times, kib = ENDED.unpack(self._receive(_ANSWER_S + grace_s))
+    def ended(self, deadline: float | None = None) -> dict[str, Any]:
+        """How the child ended, after `end`; if the server waits, no longer than until `deadline`."""
+        is_late = deadline is not None and not _is_readable_by(deadline, self._control.fileno())
+        if is_late:
+            self._send(END)
+        status, *times, kib = ENDED.unpack(self._receive(_ANSWER_S))
         return {
             "status": os.waitstatus_to_exitcode(status),
             "is_late": is_late,
@@ -93,9 +95,9 @@ class _Server:
             "memory_bytes": kib * 1024,
         }
 
-    def _send(self, value: object) -> None:
+    def _send(self, packet: bytes) -> None:
         try:
-            self._control.send(marshal.dumps(value))
+            self._control.send(packet)
         except OSError:
             raise ServerLost from None
 
@@ -206,6 +208,7 @@ class Worker:
 
     def _run_round(self, one: Round) -> Verdict:
         began = time.monotonic()
+        deadline = began + self.limits.wall_s
         candidate, judge = self._servers
         listening, reporting = os.pipe()
         try:
@@ -217,14 +220,14 @@ class Worker:
                 asked = [handed.file(one.judge), ours, handed.keep(reporting)]
                 candidate.order(seed_of(one.candidate), told)
                 judge.order(seed_of(one.judge), asked)
-            heard = _listen(listening, began + self.limits.wall_s)
+            heard = _listen(listening, deadline)
         finally:
             os.close(listening)
         is_script = one.stdin is not None
-        grace_s = _GRACE_S if is_script and heard.verdict else 0.0
-        candidate.end(grace_s)
+        waits = is_script and heard.status_decides(is_script)  # a script may close its output and go on
+        candidate.end(waits)
         judge.end()  # both are told before either is waited for: fewer changes of process
-        heard.candidate = candidate.ended(grace_s)
+        heard.candidate = candidate.ended(deadline if waits else None)
         heard.judge = judge.ended()
         return conclude(heard, self._cpu_s, is_script)._replace(
             cpu_s=heard.candidate["cpu_s"],
@@ -268,11 +271,8 @@ class _Handed:
 def _listen(descriptor: int, deadline: float) -> Heard:
     """What the judge reports until it has given its verdict, has died, or the clock runs out."""
     got = b""
-    ready = select.poll()
-    ready.register(descriptor, select.POLLIN)
     while not got.endswith(b"\n"):
-        left_ms = (deadline - time.monotonic()) * 1000
-        if left_ms <= 0 or not ready.poll(left_ms):
+        if not _is_readable_by(deadline, descriptor):
             return Heard(is_late=True, has_answered=got.startswith(ANSWERED))
         part = os.read(descriptor, 4096)
         if not part:
@@ -281,3 +281,11 @@ def _listen(descriptor: int, deadline: float) -> Heard:
     ending, calls, detail = got.lstrip(ANSWERED).decode("utf-8").rstrip("\n").split("\t", 2)
     verdict = {"ending": ending, "calls": int(calls), "detail": detail}
     return Heard(has_answered=got.startswith(ANSWERED), verdict=verdict)
+
+
+def _is_readable_by(deadline: float, descriptor: int) -> bool:
+    """Whether there is something to read, or the end, before the clock shows `deadline`."""
+    ready = select.poll()
+    ready.register(descriptor, select.POLLIN)
+    left_ms = (deadline - time.monotonic()) * 1000
+    return left_ms > 0 and bool(ready.poll(left_ms))
