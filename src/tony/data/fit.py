@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import ChainMap
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from tony.errors import TonyError
 from tony.media import Audio, Document, Part, Text, Video, to_fps, to_rate
-from tony.tokens.vocabulary import SOUND_IDS_PER_SECOND, SOUND_RATE, Tokens, Vocabulary
+from tony.tokens.vocabulary import SOUND_IDS_PER_SECOND, SOUND_RATE, Tokens, Vocabulary, payload_key
 
 LEAST_TEXT = 32  # ids: a shorter beginning of a text is not worth its place beside other parts
 WORD_SEARCH = 8  # ids: how far back a break looks for the start of a word
 
 
 def fit(
-    document: Document, vocabulary: Vocabulary, context: int, memo: dict[int, np.ndarray] | None = None
+    document: Document, vocabulary: Vocabulary, context: int, memo: Mapping[int, np.ndarray] | None = None
 ) -> tuple[list[Tokens], bool]:
     """The tokens of `document` in pieces of at most `context` ids, and whether something of it had to be left out.
 
@@ -30,6 +31,9 @@ def fit(
     lost = len(known) < len(document)
     if not known:
         return [], True
+    # Texts are encoded once: a long one is looked at again and again below.
+    texts = {payload_key(part): vocabulary.encode_part(part) for part in known if isinstance(part, Text)}
+    memo = ChainMap(texts, memo or {})
     tokens = vocabulary.encode(Document(known), memo)
     if len(tokens) <= context:
         return [tokens], lost
@@ -38,8 +42,8 @@ def fit(
     tokens = vocabulary.encode(Document(parts), memo) if thinned else tokens
     if len(tokens) <= context:
         return [tokens], lost
-    texts = [(len(vocabulary.encode_part(p, memo)), i) for i, p in enumerate(parts) if isinstance(p, Text)]
-    length, at = max(texts, default=(0, -1))
+    lengths = [(_num_ids(p, vocabulary, memo), i) for i, p in enumerate(parts) if isinstance(p, Text)]
+    length, at = max(lengths, default=(0, -1))
     if length > LEAST_TEXT:
         room = context - (len(tokens) - length)
         if room >= min(LEAST_TEXT, length) or (len(parts) == 1 and room > 0):
@@ -60,7 +64,7 @@ def fit(
     return [vocabulary.encode(Document([shorter]))], True
 
 
-def _num_ids(part: Part, vocabulary: Vocabulary, memo: dict[int, np.ndarray] | None) -> int:
+def _num_ids(part: Part, vocabulary: Vocabulary, memo: Mapping[int, np.ndarray] | None) -> int:
     return len(vocabulary.encode_part(part, memo))
 
 
@@ -92,7 +96,12 @@ def _thin(parts: Sequence[Part], over: int, vocabulary: Vocabulary) -> tuple[lis
 
 
 def _divide(
-    parts: Sequence[Part], at: int, room: int, vocabulary: Vocabulary, context: int, memo: dict | None
+    parts: Sequence[Part],
+    at: int,
+    room: int,
+    vocabulary: Vocabulary,
+    context: int,
+    memo: Mapping[int, np.ndarray] | None,
 ) -> list[Tokens]:
     """The document with the first `room` ids of its text `at`, then documents with the rest of that text."""
     text = parts[at]

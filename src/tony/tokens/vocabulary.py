@@ -120,7 +120,7 @@ class Vocabulary:
             table[self.end(name)] = index
         return table
 
-    def encode(self, document: Document, memo: dict[int, np.ndarray] | None = None) -> Tokens:
+    def encode(self, document: Document, memo: Mapping[int, np.ndarray] | None = None) -> Tokens:
         """The ids of `document`, and which of them the loss counts.
 
         Begin marks and speakers are never counted: whoever asks chooses them. A part without a role after one with a
@@ -164,7 +164,7 @@ class Vocabulary:
                 ids[moved] = codec.neighbours(ids[moved] - start, rng) + start
         return Tokens(ids, tokens.counted)
 
-    def encode_part(self, part: Part, memo: dict[int, np.ndarray] | None = None) -> np.ndarray:
+    def encode_part(self, part: Part, memo: Mapping[int, np.ndarray] | None = None) -> np.ndarray:
         """The ids of one part, without its marks.
 
         Raises:
