@@ -67,6 +67,10 @@ def test_an_imported_model_goes_on_as_it_was(imported, tmp_path):
     assert run.recipe.model.width == theirs.config.width and run.recipe.vocabulary.text == text.size
     assert ours.embedding.weight[vocabulary.control("begin_text")].equal(theirs.embedding.weight[0])
     assert ours.readout.weight[vocabulary.end("text")].equal(theirs.readout.weight[1])
+    marks = [vocabulary.control(name) for name in ("start", "begin_text", "stop", "end_text")]
+    new = [i for i in range(vocabulary.size) if i not in text and i not in marks]
+    shares = logits_of(ours, [i + text.start for i in ids]).softmax(-1).view(len(ids), -1)
+    assert shares[:, new].sum(-1).mean() < 1.5 * len(new) / vocabulary.size  # no likelier than others
     assert result["steps"] == 1 and all(p.isfinite().all() for p in ours.parameters())
 
 

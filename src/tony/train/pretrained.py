@@ -34,6 +34,9 @@ SHAPE = (
     "window",
     "banded",
 )
+# How far apart new rows begin, of the spread of the rows that are there. As far as those (1), random rows were the likeliest ids of
+# all, and the held-out loss of SmolLM2 began at 4.84 nats instead of 2.4.
+APART = 0.1
 BEGINS, ENDS = ("start", "begin_text"), ("stop", "end_text")
 
 
@@ -113,9 +116,9 @@ class Pretrained:
     def fill(self, model: Transformer, vocabulary: Vocabulary) -> None:
         """Give `model`, freshly initialised and on the CPU, these weights.
 
-        Rows of ids that an imported model lacks are the mean of its rows (so that they are not written by chance; Hewitt 2021,
-        "Initializing new word embeddings") and their own initial values, as far apart as its rows are; but what begins a
-        text is as the id that begins one there, and what ends a text as the id that ends one.
+        Rows of ids that an imported model lacks are the mean of its rows, which makes them no likelier than an average id (Hewitt
+        2021, "Initializing new word embeddings"), and a little of their own initial values, to tell them apart. But what begins
+        a text is as the id that begins one there, and what ends a text as the id that ends one.
         """
         given = load_model(self.path / "model").state_dict()
         own = model.state_dict()
@@ -128,7 +131,7 @@ class Pretrained:
     def _fill_rows(self, rows: Tensor, given: Tensor, vocabulary: Vocabulary) -> None:
         text, ids = vocabulary.ranges["text"], _read(self.path / "import.json")
         own = rows.std()
-        rows.mul_(given.std() / own if own > 0 else 0.0).add_(given.mean(0))
+        rows.mul_(APART * given.std() / own if own > 0 else 0.0).add_(given.mean(0))
         rows[text.start : text.end] = given[: text.size]
         for names, index in ((BEGINS, ids.get("bos")), (ENDS, ids.get("eos"))):
             for name in names if index is not None else ():
