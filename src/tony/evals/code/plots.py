@@ -14,7 +14,7 @@ _INCHES = (11.0, 4.2)
 
 
 def plot_result(result: Mapping[str, Any], path: Path) -> None:
-    """Write the picture of a result of `evaluate` or of the ranking study as PNG; bands are 95% intervals over problems."""
+    """Write the picture of a result of `evaluate` or of the ranking study as PNG; bands and bars are 95% intervals over problems."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -30,8 +30,8 @@ def plot_result(result: Mapping[str, Any], path: Path) -> None:
         xscale="log",
     )
     temperature = max(result["ranking"], key=float)
-    for rule, rows in _by_rule(result["ranking"][temperature]).items():
-        _band(right, rows, rule)
+    for i, (rule, rows) in enumerate(_by_rule(result["ranking"][temperature]).items()):
+        _bars(right, rows, rule, shift=1 + 0.03 * i)
     right.set(
         title=f"one of k, temperature {temperature}",
         xlabel="k, samples to choose from",
@@ -39,9 +39,12 @@ def plot_result(result: Mapping[str, Any], path: Path) -> None:
         xscale="log",
     )
     for axes in (left, right):
+        ks = sorted({row["k"] for row in result["ranking"][temperature]})
+        axes.set_xticks(ks, [str(k) for k in ks])
+        axes.set_xticks([], minor=True)
         axes.set_ylim(bottom=0)
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=8)
+        axes.legend(fontsize=8, loc="upper left")
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=130, format="png")
 
@@ -54,6 +57,19 @@ def _by_rule(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, A
 
 
 def _band(axes: Any, rows: Sequence[Mapping[str, Any]], label: str) -> None:
-    ks = [row["k"] for row in rows]
-    axes.plot(ks, [100 * row["value"] for row in rows], marker="o", markersize=3, label=label)
-    axes.fill_between(ks, [100 * row["low"] for row in rows], [100 * row["high"] for row in rows], alpha=0.12)
+    ks, values, lows, highs = _columns(rows)
+    axes.plot(ks, values, marker="o", markersize=3, label=label)
+    axes.fill_between(ks, lows, highs, alpha=0.12)
+
+
+def _bars(axes: Any, rows: Sequence[Mapping[str, Any]], label: str, shift: float) -> None:
+    """Intervals of many lines as bars, each line moved to the side by a factor so that they can be told apart."""
+    ks, values, lows, highs = _columns(rows)
+    ks = [k * shift for k in ks]
+    (line,) = axes.plot(ks, values, marker="o", markersize=3, label=label)
+    axes.vlines(ks, lows, highs, alpha=0.5, linewidth=1, color=line.get_color())
+
+
+def _columns(rows: Sequence[Mapping[str, Any]]) -> tuple[list[float], ...]:
+    """k, and value and interval in percent."""
+    return [row["k"] for row in rows], *([100 * row[key] for row in rows] for key in ("value", "low", "high"))
