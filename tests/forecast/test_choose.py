@@ -5,7 +5,10 @@ from synthetic import joint_runs, power_runs, runs_of
 
 from tony.forecast import choose
 from tony.forecast.choose import by_size, heldout_error
-from tony.forecast.forms import FORMS
+from tony.forecast.fit import optimum
+from tony.forecast.forms import FORMS, JOINT
+from tony.forecast.published import theta_of
+from tony.forecast.report import analyse
 
 
 def test_a_joint_law_is_found_in_joint_data():
@@ -51,3 +54,14 @@ def test_what_cannot_be_fitted_is_listed_with_its_reason():
     refused = {c.form.name: c.refused for c in choice.candidates if c.refused}
     assert "every row has N" in refused["joint"]
     assert choice.law.form.variables in (("D",), ("C",))
+
+
+def test_an_optimum_whose_exponent_the_form_fixes_covers_what_the_joint_law_says():
+    """Besiroglu et al.'s law: the form with equal exponents predicts as well, and says nothing of how N and D share."""
+    law = {"E": 1.8172, "A": 482.01, "a": 0.3478, "B": 2085.43, "b": 0.3658}
+    report = analyse(joint_runs(90, noise=0.005, seed=2, law=law), resamples=200)
+    assert report.law.form.name == "overtraining"
+    n = optimum(JOINT, theta_of(law), 5.76e23)[0]
+    best = report.optimum(5.76e23)["N"]
+    assert best["low"] < n < best["high"]
+    assert any("cover both" in warning for warning in report.warnings)

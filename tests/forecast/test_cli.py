@@ -1,6 +1,7 @@
 """Protects `tony forecast fit`: any CSV by its columns, JSON and pictures, one line for bad input."""
 
 import json
+import warnings
 
 import pytest
 from synthetic import joint_runs
@@ -85,3 +86,65 @@ def test_losses_above_the_frontier_are_named(tmp_path):
     result = json.loads(call("fit", path, "--resamples", 50, "--json").stdout)
     assert any("rows 3, 4, 5, 6, 7: above the frontier" in w for w in result["warnings"])
     assert any("do not fall" in w for w in result["warnings"])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--budget", "0"), ("--budget", "-1e20"), ("--budget", "nan"), ("--at", "N=nan,D=1e9"), ("--at", "N=1e9,D=inf"),
+        ("--resamples", "0"), ("--resamples", "-3"), ("--resamples", "1"), ("--delta", "0"), ("--delta", "-1"),
+        ("--delta", "nan"), ("--seed", "-1"), ("--loss-unit", "nits"),
+    ],
+)  # fmt: skip
+def test_numbers_that_are_none_are_one_line(table, words):
+    done = call("fit", table, *COLUMNS, "--form", "overtraining", *words)
+    assert isinstance(done.exception, TonyError), done.output
+    assert "\n" not in str(done.exception)
+
+
+def test_two_of_n_d_and_c_say_the_third(table):
+    words = ("--form", "power+constant:C", "--at", "N=1e9,D=2e10", "--json")
+    point = json.loads(call("fit", table, *COLUMNS, *words).stdout)["forecasts"][0]
+    assert point["C"] == pytest.approx(1.2e20) and point["loss"]["value"] > 0
+
+
+def test_the_exponent_of_the_optimum_is_told(table):
+    words = (*COLUMNS, "--budget", "1e23")
+    result = json.loads(call("fit", table, *words, "--form", "joint", "--json").stdout)
+    exponent = result["law"]["size_exponent"]
+    assert exponent["low"] < exponent["value"] < exponent["high"]
+    assert exponent["value"] == pytest.approx(
+        result["law"]["constants"]["b"]["value"]
+        / (result["law"]["constants"]["a"]["value"] + result["law"]["constants"]["b"]["value"])
+    )
+    said = call("fit", table, *words, "--form", "joint").stdout
+    assert "(law; 90%:" in said and "D = " in said and said.count("(90%: ") == 3
+    assert "by the form of the law" in call("fit", table, *words, "--form", "overtraining").stdout
+
+
+def test_a_law_that_is_none_says_so(tmp_path):
+    path = tmp_path / "runs.csv"
+    runs = joint_runs(30, noise=0.8)
+    path.write_text("N,D,loss\n" + "\n".join(map("{},{},{}".format, runs.n, runs.d, runs.loss)))
+    result = json.loads(call("fit", path, "--form", "joint", "--resamples", 50, "--json").stdout)
+    assert any("on half of its own rows" in w for w in result["warnings"])
+
+
+def test_losses_that_never_change_draw_and_are_valid_json(tmp_path):
+    path = tmp_path / "runs.csv"
+    path.write_text("N,D,loss\n" + "\n".join(f"{1e8 * 2**i},{2e9 * 2**i},3.0" for i in range(8)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        done = call("fit", path, "--resamples", 50, "--plots", tmp_path / "plots", "--json")
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} is no JSON")
+
+    result = json.loads(done.stdout, parse_constant=refuse)
+    assert any("above the frontier" in w for w in result["warnings"])
+
+
+def test_what_is_not_fitted_is_said_once(tmp_path):
+    path = tmp_path / "runs.csv"
+    path.write_text("N,loss\n" + "\n".join(f"{10.0**k},{(8.8e13 / 10.0**k) ** 0.076}" for k in range(5, 12)))
+    assert call("fit", path, "--resamples", 50).stderr.count("the table has no C") == 1

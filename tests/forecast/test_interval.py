@@ -80,3 +80,13 @@ def test_the_same_seed_gives_the_same_interval():
     runs, _ = power_runs(8)
     law = fit(runs, "power+constant:C")
     assert bootstrap(law, 50, seed=3).predict(C=1e16) == bootstrap(law, 50, seed=3).predict(C=1e16)
+
+
+def test_a_few_runs_that_went_badly_do_not_push_the_interval_below_the_law():
+    """They err to one side only; a Huber fit hardly regards them, and so must its refits."""
+    runs = joint_runs(40, noise=0.003, seed=3)
+    runs.loss[::10] *= 1.1
+    found = bootstrap(fit(runs, "overtraining", starts=100), 400)
+    n, d = found.law.optimum(1e20)
+    law = found.predict(N=n, D=d, noisy=False)
+    assert (law.loss - law.low) / (law.high - law.low) == pytest.approx(0.5, abs=0.2)

@@ -47,3 +47,10 @@ def test_a_parabola_that_opens_downward_is_refused():
 def test_runs_without_common_budgets_are_refused():
     with pytest.raises(TonyError, match="no budget has runs of three sizes"):
         fit_isoflops(joint_runs(40))
+
+
+def test_budgets_that_meet_by_chance_are_no_profiles():
+    # Budgets drawn evenly: neighbours lie within a tenth of one another.
+    runs = joint_runs(60, noise=0.003, seed=4)
+    with pytest.raises(TonyError, match="no budget has runs of three sizes"):
+        fit_isoflops(runs)

@@ -110,3 +110,41 @@ def test_the_command_of_the_issue():
     best = json.loads(done.stdout)["choices"][0]
     assert best["loss"]["low"] <= best["loss"]["value"] <= best["loss"]["high"]
     assert best["memory"]["total"] < 80e9 and best["days"] > 0 and best["dollars"] > 0
+
+
+def test_a_batch_that_more_gpus_than_rows_force_is_pointed_out():
+    found = Published()
+    wide = plan(found, found.optimum(1e24), 1e24, 100_000, GPUS["h100"])[0]
+    assert "100000 shards needs a row of 8192" in wide.warnings[0] and wide.to_dict()["warnings"]
+    assert plan(found, found.optimum(1e24), 1e24, 1024, GPUS["h100"])[0].warnings == ()
+
+
+def test_published_constants_are_those_printed():
+    """Besiroglu et al. 2024, table 1."""
+    assert BESIROGLU == {"E": 1.8172, "A": 482.01, "a": 0.3478, "B": 2085.43, "b": 0.3658}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--flops", "nan"), ("--flops", "inf"), ("--flops", "-1"), ("--mfu", "nan"), ("--price", "-2"),
+        ("--price", "nan"), ("--vocabulary", "0"), ("--batch-tokens", "0"), ("--batch-tokens", "-5"),
+    ],
+)  # fmt: skip
+def test_numbers_that_are_none_are_one_line(words):
+    given = () if words[0] == "--flops" else ("--flops", "1e22")
+    done = CliRunner().invoke(app, ["forecast", "plan", *given, *words])
+    assert isinstance(done.exception, TonyError) and f"{words[0]} " in str(done.exception)
+
+
+def test_the_table_fits_a_terminal_and_says_what_its_interval_is(tmp_path):
+    done = CliRunner().invoke(app, ["forecast", "plan", "--flops", "1e24", "--gpus", "1024", "--gpu", "H100"])
+    assert done.exit_code == 0, done.output
+    assert "two fits" in done.stdout and "\u2026" not in done.stdout
+    save_law(tmp_path / "law.json", bootstrap(fit(joint_runs(40, noise=0.01), "joint", starts=100), 50))
+    words = ("--flops", "1e22", "--law", str(tmp_path / "law.json"), "--json")
+    counted = [
+        json.loads(CliRunner().invoke(app, ["forecast", "plan", *words, *more]).stdout)["n_counts_embeddings"]
+        for more in ((), ("--embeddings",))
+    ]
+    assert counted == [False, True]

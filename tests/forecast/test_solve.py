@@ -10,7 +10,7 @@ from synthetic import joint_runs
 from tony.forecast import fit
 from tony.forecast.fit import starts_for
 from tony.forecast.forms import JOINT, OVERTRAINING
-from tony.forecast.solve import Problem, descend, search
+from tony.forecast.solve import Problem, descend, finish, search
 
 
 def problem_of(runs, form=JOINT, **settings):
@@ -84,3 +84,13 @@ def test_240_rows_and_4500_starts_take_seconds():
     began = time.process_time()
     search(problem, starts)
     assert time.process_time() - began < 20
+
+
+def test_many_rows_cost_little_more_and_lose_nothing():
+    runs = joint_runs(1200, noise=0.004, seed=5)
+    law = fit(runs, "joint", starts=60)
+    problem = Problem(law.form.design(runs.logs("ND")), np.log(runs.loss))
+    assert problem.huber(problem.residuals(law.theta[None]))[0] == pytest.approx(law.objective, rel=1e-6)
+    assert law.objective <= finish(problem, law.theta)[1] * (1 + 1e-6)
+    for name, value in {"a": 0.34, "b": 0.28, "E": 1.69}.items():
+        assert law.constants[name] == pytest.approx(value, rel=0.02)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,18 +35,23 @@ Json = Annotated[bool, typer.Option("--json", help="print the result as JSON and
 
 @app.command("fit")
 def fit(
-    data: Annotated[Path, typer.Argument(help="a CSV with a header and one row a run")],
+    data: Annotated[
+        Path, typer.Argument(help="a table with a header and one row a run, or a point of a run")
+    ],
     n: Annotated[str | None, typer.Option(help="column of parameters N")] = None,
     d: Annotated[str | None, typer.Option(help="column of training tokens D")] = None,
     c: Annotated[str | None, typer.Option(help="column of compute C; without it C = 6 N D")] = None,
-    loss: Annotated[str, typer.Option(help="column of losses, nats per token")] = "loss",
+    loss: Annotated[str, typer.Option(help="column of losses")] = "loss",
     run: Annotated[str | None, typer.Option(help="column that says which run a row belongs to")] = None,
     where: Annotated[
         list[str] | None, typer.Option(help="COLUMN=VALUE, or COLUMN=VALUE|VALUE: only these rows")
     ] = None,
-    n_unit: Annotated[str, typer.Option(help="of N: 1, K, M, B or T")] = "1",
-    d_unit: Annotated[str, typer.Option(help="of D: 1, K, M, B or T")] = "1",
-    c_unit: Annotated[str, typer.Option(help="of C: flop or pf-day")] = "flop",
+    n_unit: Annotated[str, typer.Option(help="of N: 1, K, M, B, T or a number")] = "1",
+    d_unit: Annotated[
+        str, typer.Option(help="of D: 1, K, M, B, T or a number, such as the tokens of a step")
+    ] = "1",
+    c_unit: Annotated[str, typer.Option(help="of C: flop, pf-day or a number")] = "flop",
+    loss_unit: Annotated[str, typer.Option(help="nat, bit or perplexity")] = "nat",
     form: Annotated[
         str, typer.Option(help="joint, overtraining, power+constant:C (or :N, :D), power:C, or auto")
     ] = "auto",
@@ -67,7 +73,15 @@ def fit(
     from tony.forecast.table import read_runs
 
     points = [_point(text) for text in at or []]
-    units = {"n_unit": n_unit, "d_unit": d_unit, "c_unit": c_unit}
+    for flops in budget or []:
+        check_number("budget", flops, 1e20)
+    if resamples < 20:
+        raise TonyError(f"--resamples {resamples}: 90% of fewer than 20 is no interval; 1000 is usual")
+    if not delta > 0:
+        raise TonyError(f"--delta {delta:g}: give a number above 0, such as 0.001, or inf for least squares")
+    if seed < 0:
+        raise TonyError(f"--seed {seed}: give 0 or more")
+    units = {"n_unit": n_unit, "d_unit": d_unit, "c_unit": c_unit, "loss_unit": loss_unit}
     runs = read_runs(data, n=n, d=d, c=c, loss=loss, run=run, where=_conditions(where or []), **units)
     report = analyse(runs, form, delta, resamples, seed)
     result = report.to_dict(budget or [], points)
@@ -104,9 +118,20 @@ def _point(text: str) -> dict[str, float]:
         point = {k.strip().upper(): float(v) for k, v in (pair.split("=") for pair in text.split(","))}
     except ValueError:
         point = {}
-    if not point or not point.keys() <= {"N", "D", "C"} or min(point.values()) <= 0:
+    if not point or not point.keys() <= {"N", "D", "C"} or not all(0 < v < math.inf for v in point.values()):
         raise TonyError(f"--at {text!r}: write such as --at N=7e9,D=1.4e11 or --at C=1e22")
+    if point.keys() == {"N", "D"}:
+        point["C"] = 6 * point["N"] * point["D"]
+    elif point.keys() in ({"N", "C"}, {"D", "C"}):
+        known, missing = ("N", "D") if "N" in point else ("D", "N")
+        point[missing] = point["C"] / (6 * point[known])
     return point
+
+
+def check_number(option: str, value: float, example: float) -> None:
+    """Refuse what is not a finite number above 0."""
+    if not 0 < value < math.inf:
+        raise TonyError(f"--{option} {value:g}: give a number above 0, such as {example:g}")
 
 
 @app.command("plan")
@@ -118,8 +143,12 @@ def plan(
         Path | None, typer.Option(help="from `tony forecast fit --save`; without it published constants")
     ] = None,
     embeddings: Annotated[
-        bool, typer.Option("--embeddings/--no-embeddings", help="whether the law's N counts embeddings")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--embeddings/--no-embeddings",
+            help="whether the law's N counts embeddings; those of published laws do, of --law it is taken not to",
+        ),
+    ] = None,
     vocabulary: Annotated[int, typer.Option(help="of the model")] = 128_256,
     context: Annotated[int, typer.Option(help="tokens of a row")] = 8192,
     batch_tokens: Annotated[int | None, typer.Option(help="without it 0.292 C^0.327")] = None,
@@ -135,18 +164,23 @@ def plan(
     from tony.forecast.published import Published
     from tony.forecast.report import load_law
 
+    gpu = gpu.lower()
     if gpu not in GPUS:
         raise TonyError(f"--gpu {gpu!r} is not known. Known: {', '.join(GPUS)}")
     chosen = GPUS[gpu] if price is None else replace(GPUS[gpu], dollars=price)
-    if flops <= 0:
-        raise TonyError(f"--flops {flops:g}: give a number above 0")
+    for option, value, example in (
+        ("flops", flops, 1e24), ("mfu", mfu, 0.4), ("vocabulary", vocabulary, 128_256), ("price", chosen.dollars, 2.5),
+        ("batch-tokens", 1 if batch_tokens is None else batch_tokens, 4e6),
+    ):  # fmt: skip
+        check_number(option, value, example)
     found = Published() if law is None else load_law(law)
     best = found.optimum(flops) if law is None else found.law.optimum(flops)
     settings = {"vocabulary": vocabulary, "context": context, "batch_tokens": batch_tokens, "mfu": mfu}
-    choices = make(found, best, flops, gpus, chosen, with_embeddings=embeddings, **settings)
+    counted = law is None if embeddings is None else embeddings
+    choices = make(found, best, flops, gpus, chosen, with_embeddings=counted, **settings)
     result = {
         "flops": flops, "gpus": gpus, "gpu": gpu, "mfu": mfu, "dollars_per_gpu_hour": chosen.dollars,
-        "law": str(law) if law else found.name, "choices": [choice.to_dict() for choice in choices],
+        "law": str(law) if law else found.name, "n_counts_embeddings": counted, "choices": [choice.to_dict() for choice in choices],
     }  # fmt: skip
     if as_json:
         from tony.cli.show import print_json

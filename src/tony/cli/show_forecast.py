@@ -13,8 +13,8 @@ def print_report(result: dict[str, Any]) -> None:
     from rich.table import Table
 
     console, law = Console(), result["law"]
-    title = f"{law['formula']}   ({result['rows']} rows; mean error of the fit {law['mean_error']:.2%})"
-    console.print(title, highlight=False, markup=False)
+    console.print(law["formula"], highlight=False, markup=False, soft_wrap=True)
+    console.print(f"{result['rows']} rows; mean error of the fit {law['mean_error']:.2%}", highlight=False)
     table = Table()
     for name in ("constant", "value", "90% interval"):
         table.add_column(name, justify="left" if name == "constant" else "right")
@@ -30,22 +30,30 @@ def print_report(result: dict[str, Any]) -> None:
             mark = " *" if c["form"] == law["form"] else ""
             table.add_row(c["form"] + mark, f"{c['heldout_error']:.2%}", f"{c['fitted_error']:.2%}")
         console.print(table)
-    for name, found in (("convex hull", result["size"]), ("iso-FLOP", result["isoflops"])):
-        if found and found["beta"]:
-            beta = found["beta"]
+    exponents = {
+        "law": law["size_exponent"],
+        "iso-FLOP": result["isoflops"] and result["isoflops"]["beta"],
+        "convex hull": result["size"] and result["size"]["beta"],
+    }
+    for name, beta in exponents.items():
+        if beta and name == "law" and beta["low"] == beta["high"]:
+            console.print(
+                "compute-optimal N grows as C^0.5 by the form of the law, not by the data", highlight=False
+            )
+        elif beta:
             text = f"compute-optimal N grows as C^{beta['value']:.3f} ({name}; 90%: {interval(beta)})"
-            console.print(text, highlight=False)
+            console.print(text, highlight=False, soft_wrap=True)
     for best in result["optimum"]:
         if best["N"]:
-            line = f"{best['flops']:.3g} FLOP: N = {best['N']['value']:.3g}, D = {best['D']['value']:.3g} (by {best['by']})"
+            line = f"{best['flops']:.3g} FLOP: N = {_around(best['N'])}, D = {_around(best['D'])} (by {best['by']})"
         else:
             line = f"{best['flops']:.3g} FLOP: no optimal size from these runs"
-        console.print(line + _loss(best["loss"]), highlight=False)
+        console.print(line + _loss(best["loss"]), highlight=False, soft_wrap=True)
     for point in result["forecasts"]:
         where = ", ".join(f"{k} = {point[k]:.3g}" for k in "NDC" if k in point)
-        console.print(f"forecast at {where}" + _loss(point["loss"]), highlight=False)
+        console.print(f"forecast at {where}" + _loss(point["loss"]), highlight=False, soft_wrap=True)
     for path in [*result.get("plots", []), *([result["saved"]] if "saved" in result else [])]:
-        console.print(f"written: {path}", highlight=False, markup=False)
+        console.print(f"written: {path}", highlight=False, markup=False, soft_wrap=True)
     far = [
         w
         for found in (*result["optimum"], *result["forecasts"])
@@ -53,7 +61,7 @@ def print_report(result: dict[str, Any]) -> None:
     ]
     for warning in dict.fromkeys([*result["warnings"], *far]):
         typer.echo(f"warning: {warning}", err=True)
-    for reason in result["refused"].values():
+    for reason in dict.fromkeys(result["refused"].values()):
         if reason not in result["warnings"]:
             typer.echo(f"not fitted: {reason}", err=True)
 
@@ -63,6 +71,13 @@ def interval(value: dict[str, float | None]) -> str:
     if value.get("low") is None or value.get("high") is None:
         return "-"
     return f"{value['low']:.4g} to {value['high']:.4g}"
+
+
+def _around(value: dict[str, float | None]) -> str:
+    """A size with its interval, where it has one."""
+    low, high = value.get("low"), value.get("high")
+    around = f" (90%: {low:.3g} to {high:.3g})" if low is not None and high is not None else ""
+    return f"{value['value']:.3g}{around}"
 
 
 def _loss(loss: dict[str, Any] | None) -> str:
@@ -79,22 +94,26 @@ def print_plan(result: dict[str, Any]) -> None:
 
     console, choices = Console(), result["choices"]
     head = f"{result['flops']:.3g} FLOP on {result['gpus']} {result['gpu']} at {result['mfu']:.0%} utilisation; law: {result['law']}"
-    console.print(head, highlight=False, markup=False)
+    console.print(head, highlight=False, markup=False, soft_wrap=True)
     table = Table()
     table.add_column("")
     for choice in choices:
-        table.add_column(choice["name"], justify="right")
+        table.add_column(
+            choice["name"].replace("compute-", "compute-\n").replace(", ", ",\n"), justify="right"
+        )
     lines = {
         "parameters N": lambda c: _short(c["N"]),
         "tokens D": lambda c: _short(c["D"]),
-        "tokens per parameter": lambda c: f"{c['tokens_per_parameter']:.0f}",
+        "D / N": lambda c: f"{c['tokens_per_parameter']:.0f}",
         "loss": lambda c: f"{c['loss']['value']:.3f}",
-        "interval": lambda c: f"{c['loss']['low']:.3f} to {c['loss']['high']:.3f}",
+        "90% interval" if choices[0]["loss"]["level"] else "two fits": lambda c: (
+            f"{c['loss']['low']:.3f}-{c['loss']['high']:.3f}"
+        ),
         "width x depth": lambda c: f"{c['shape']['width']} x {c['shape']['depth']}",
-        "shards x tensor parallel": lambda c: f"{c['shards']} x {c['tensor_parallel']}",
-        "rows a GPU x accumulated": lambda c: f"{c['sequences_per_gpu']} x {c['accumulation']}",
+        "FSDP x TP": lambda c: f"{c['shards']} x {c['tensor_parallel']}",
+        "rows x accum.": lambda c: f"{c['sequences_per_gpu']} x {c['accumulation']}",
         "batch, tokens": lambda c: _short(c["batch_tokens"]),
-        "memory a GPU, GB": lambda c: f"{c['memory']['total'] / 1e9:.1f}",
+        "GB a GPU": lambda c: f"{c['memory']['total'] / 1e9:.1f}",
         "step, seconds": lambda c: f"{c['step_seconds']:.2f}",
         "steps": lambda c: f"{c['steps']:,.0f}",
         "days": lambda c: f"{c['days']:.1f}",
@@ -104,7 +123,7 @@ def print_plan(result: dict[str, Any]) -> None:
         table.add_row(name, *(text(choice) for choice in choices))
     console.print(table)
     typer.echo(f"priced at ${result['dollars_per_gpu_hour']:g} a GPU and hour (--price to change)", err=True)
-    for note in dict.fromkeys(w for c in choices for w in c["loss"]["warnings"]):
+    for note in dict.fromkeys(w for c in choices for w in (*c["loss"]["warnings"], *c["warnings"])):
         typer.echo(f"warning: {note}", err=True)
     for choice in choices:
         if choice["refused"]:

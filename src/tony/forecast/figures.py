@@ -21,6 +21,7 @@ STYLE = {
     "figure.dpi": 150, "axes.titlelocation": "left", "axes.titlesize": 11, "axes.titleweight": "bold",
 }  # fmt: skip
 COLOURS = "viridis"
+AXES = {"c": "compute", "p": "size", "t": "data"}  # by the first letter of the axis' label
 
 
 def draw(report: Report, folder: str | Path, at: list[dict[str, float]] | None = None) -> list[Path]:
@@ -70,8 +71,8 @@ def _compute(pyplot: Any, report: Report, at: list[dict[str, float]]) -> Any:
             "o",
             mfc="none",
             mec=INK,
-            ms=8,
-            mew=0.9,
+            ms=8 if len(rows) <= 40 else 4,  # of long curves nearly every row is on the frontier
+            mew=0.9 if len(rows) <= 40 else 0.5,
             label="frontier of the runs",
         )
         grid = np.geomspace(runs.c[rows].min(), runs.c.max() * 3, 200)
@@ -101,8 +102,11 @@ def _compute(pyplot: Any, report: Report, at: list[dict[str, float]]) -> Any:
             f"irreducible {law.irreducible:.3g}", (1, law.irreducible), xycoords=("axes fraction", "data"),
             xytext=(-4, 4), textcoords="offset points", ha="right", color="#616e7c", fontsize=9,
         )  # fmt: skip
-    axes.set(xscale="log", xlabel=label, ylabel="loss (nats per token)", title="Loss against compute")
-    axes.legend(loc="upper right", fontsize=9)
+    axes.set(
+        xscale="log", xlabel=label, ylabel="loss (nats per token)", title=f"Loss against {AXES[label[0]]}"
+    )
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="upper right", fontsize=9)
     return figure
 
 
@@ -110,7 +114,7 @@ def _isoflop(pyplot: Any, report: Report, at: list[dict[str, float]]) -> Any:
     """Loss against size at each budget, with the minima, and the size law through them."""
     runs, found = report.runs, report.isoflops
     figure, (left, right) = pyplot.subplots(
-        1, 2, figsize=(10.4, 4.4), layout="constrained", width_ratios=(3, 2)
+        1, 2, figsize=(11.6, 4.4), layout="constrained", width_ratios=(3, 2)
     )
     colours = pyplot.get_cmap(COLOURS)(np.linspace(0.05, 0.85, len(found.profiles)))
     for profile, colour in zip(found.profiles, colours, strict=True):
@@ -123,7 +127,9 @@ def _isoflop(pyplot: Any, report: Report, at: list[dict[str, float]]) -> Any:
             error = [[profile.n - profile.n_low], [profile.n_high - profile.n]]
             right.errorbar(profile.flops, profile.n, error, fmt="*", color=ACCENT, ms=11, capsize=3)
     left.set(xscale="log", xlabel="parameters N", ylabel="loss (nats per token)", title="Iso-FLOP profiles")
-    left.legend(fontsize=8, loc="upper right", title="budget (dotted: no minimum inside)", title_fontsize=8)
+    left.legend(  # beside the axes: its marks look like runs
+        fontsize=8, loc="upper left", bbox_to_anchor=(1, 1), title="budget (dotted: no\nminimum inside)", title_fontsize=8
+    )  # fmt: skip
     if found.beta is not None:
         flops = [p.flops for p in found.profiles]
         grid = np.geomspace(min(flops), max(flops) * 10, 50)
@@ -169,7 +175,7 @@ def _scatter(
     from matplotlib.colors import LogNorm
 
     runs = report.runs
-    if not runs.has("N") or runs.n.min() == runs.n.max():
+    if not runs.has("N") or runs.n.min() == runs.n.max() or x is runs.n:
         axes.plot(x, y, "o", color="#3b6fb6", ms=5, alpha=0.85, mew=0)
         return
     norm = LogNorm(runs.n.min(), runs.n.max())

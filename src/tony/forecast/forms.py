@@ -81,7 +81,8 @@ class Form:
         """The parameters by name, logs undone; for a single power also x0 of (x0 / x)^alpha, the paper's notation."""
         values = {}
         for name, value in zip(self.parameters, theta, strict=True):
-            values[name.removeprefix("log ")] = float(np.exp(value) if name.startswith("log ") else value)
+            with np.errstate(over="ignore"):  # of a resample that ran away
+                values[name.removeprefix("log ")] = float(np.exp(value) if name.startswith("log ") else value)
         if self.name.startswith("power"):
             variable = self.variables[0]
             log_coefficient, exponent = theta[self.parameters.index("log A")], values["alpha"]

@@ -77,7 +77,7 @@ def fit_frontier(runs: Runs) -> Law:
     if len(rows) < FEWEST:
         above = np.setdiff1d(np.arange(len(runs)), rows)
         raise TonyError(
-            f"{name_rows(runs.lines[above])}: above the frontier, as {name_rows(runs.lines[rows])} "
+            f"{name_rows(runs.lines[above])}: above the frontier, as {name_rows(np.sort(runs.lines[rows]))} "
             f"{'is' if len(rows) == 1 else 'are'} better with no more compute. A law of the frontier needs {FEWEST} points on it: "
             "check the compute column, or add larger runs"
         )
@@ -139,7 +139,7 @@ def fit_size(runs: Runs, resamples: int = 200, seed: int = 0) -> SizeLaw:
         sizes = len(np.unique(n[rows]))
         raise TonyError(
             f"the convex hull of the frontier has {len(rows)} vertices of {sizes} {'size' if sizes == 1 else 'sizes'} "
-            f"({name_rows(runs.lines[rows])}): a law of the compute-optimal size needs three sizes. Add sizes whose curves cross"
+            f"({name_rows(np.sort(runs.lines[rows]))}): a law of the compute-optimal size needs three sizes. Add sizes whose curves cross"
         )
     labels, member = np.unique(runs.run, return_inverse=True)
     rng = np.random.default_rng([seed, len(runs)])

@@ -1,8 +1,8 @@
 """How uncertain a law and its predictions are: a bootstrap over runs.
 
-Each resample gives every run the residuals of a run drawn at random, refits the law from where it was, and adds to a
-prediction the residual that one further run would have. So an interval holds what is not known of the constants and the
-noise of the run that is forecast. Two corrections matter with few runs: residuals of a fit are too small by
+Each resample gives every run the residuals of a run drawn at random, up or down, refits the law from where it was, and
+adds to a prediction the residual that one further run would have. So an interval holds what is not known of the constants
+and the noise of the run that is forecast. Two corrections matter with few runs: residuals of a fit are too small by
 sqrt((n - p) / n) for n rows and p constants, and how large the noise is, is itself known from n - p degrees of freedom only
 (the ratio of a normal to a chi variable, as in Student's interval). tests/forecast/test_interval.py measures the coverage.
 """
@@ -110,7 +110,7 @@ def bootstrap(law: Law, resamples: int = 1000, seed: int = 0) -> Bootstrap:
         centred = residuals - residuals.mean()
         root = np.sqrt((centred**2).mean())
         centred = centred * (spread / root) if root > 0 else centred
-        noise = scale * rng.choice(centred, (resamples, rows + 1))
+        noise = scale * rng.choice(_both_signs(centred), (resamples, rows + 1))
         drawn, further = noise[:, :rows], noise[:, rows]
     else:
         # Rows of one run err together: a run draws the mean error of a run, and its rows what is left of any row.
@@ -118,7 +118,7 @@ def bootstrap(law: Law, resamples: int = 1000, seed: int = 0) -> Bootstrap:
         means = np.bincount(member, residuals) / counts
         left = (residuals - means[member]) * np.sqrt(rows / max(1, rows - parameters))
         means = (means - means.mean()) * np.sqrt(len(labels) / max(1, len(labels) - 1))
-        shared = scale * rng.choice(means, (resamples, len(labels) + 1))
+        shared = scale * rng.choice(_both_signs(means), (resamples, len(labels) + 1))
         noise = rng.choice(left, (resamples, rows + 1))
         drawn, further = shared[:, member] + noise[:, :rows], shared[:, -1] + noise[:, rows]
     centres = {v: float(x.mean()) for v, x in runs.logs(form.variables).items()}
@@ -129,6 +129,11 @@ def bootstrap(law: Law, resamples: int = 1000, seed: int = 0) -> Bootstrap:
     begin = np.repeat((shift @ law.theta)[None], resamples, axis=0)
     theta, _ = descend(problem, begin, STEPS, target=fitted + drawn)
     return Bootstrap(law, np.linalg.solve(shift, theta.T).T, further, spread)
+
+
+def _both_signs(residuals: np.ndarray) -> np.ndarray:
+    """Each of them up and down: a Huber fit follows their median, and a few runs that went badly must not bend every refit."""
+    return np.concatenate([residuals, -residuals])
 
 
 def far_from_data(law: Law, values: dict[str, Any]) -> list[str]:

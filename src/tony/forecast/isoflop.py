@@ -70,8 +70,15 @@ def budgets(runs: Runs) -> list[np.ndarray]:
     log_c = np.log(runs.column("C"))
     order = np.argsort(log_c, kind="stable")
     cuts = np.flatnonzero(np.diff(log_c[order]) > np.log1p(SAME_BUDGET)) + 1
-    groups = [group for group in np.split(order, cuts) if len(np.unique(runs.column("N")[group])) >= 3]
-    groups = [group for group in groups if np.ptp(log_c[group]) < np.log1p(WIDEST)]
+    split = np.split(order, cuts)
+    gaps = np.concatenate([[np.inf], np.diff(log_c[order])[cuts - 1], [np.inf]])
+    groups = [
+        group
+        for group, left, right in zip(split, gaps[:-1], gaps[1:], strict=True)
+        # A budget is narrow, and stands farther from its neighbours than it is wide.
+        if np.ptp(log_c[group]) < min(np.log1p(WIDEST), left, right)
+        and len(np.unique(runs.column("N")[group])) >= 3
+    ]
     # Budgets that meet by chance are no design: most rows must belong to one.
     return groups if 2 * sum(map(len, groups)) >= len(runs) else []
 
@@ -102,7 +109,7 @@ def fit_isoflops(runs: Runs, resamples: int = 400, seed: int = 0) -> IsoFlops:
         curves = np.polyfit(log_n - centre, others.T, 2)
         place, refused = _minimum(curve, log_n - centre)
         if refused:
-            note = f"budget {flops:.3g} FLOP ({name_rows(runs.lines[rows])}): {refused}"
+            note = f"budget {flops:.3g} FLOP ({name_rows(np.sort(runs.lines[rows]))}): {refused}"
             profiles.append(Profile(flops, rows, centre, curve, float("nan"), float("nan"), note))
             continue
         with np.errstate(all="ignore"):

@@ -24,6 +24,7 @@ from tony.forecast.memory import BF16, Memory, Shape, memory
 FITS = 0.92  # share of a GPU's memory that a step may fill: the rest is the allocator's and the libraries'
 ASPECT = 100  # width / depth of language models (Kaplan et al. 2020; Henighan et al. 2020, section 3)
 HEAD = 128
+ROUNDED = 1.5  # a batch may be so many times what was asked for: rows and GPUs are whole
 OVERTRAINED = (1.0, 0.5, 0.25, 0.125)  # sizes, as shares of the compute-optimal one
 
 
@@ -73,6 +74,7 @@ class Choice:
     days: float
     dollars: float
     refused: str | None = None
+    warnings: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         peak = self.memory
@@ -90,7 +92,7 @@ class Choice:
                 "peak_at": peak.at,
             },
             "step_seconds": self.step_seconds, "steps": self.d / self.batch_tokens, "days": self.days,
-            "dollars": self.dollars, "refused": self.refused,
+            "dollars": self.dollars, "refused": self.refused, "warnings": list(self.warnings),
         }  # fmt: skip
 
 
@@ -219,9 +221,16 @@ def _choice(
             f"{best['memory'].total / 1e9:.0f} GB a GPU even with one row of {shape.context} tokens, and it has "
             f"{gpu.memory / 1e9:.0f}: more GPUs, larger ones, or a shorter context"
         )
+    warnings = ()
+    if best["batch_tokens"] > ROUNDED * batch:
+        warnings = (
+            f"the batch is {best['batch_tokens']:.3g} tokens where {batch:.3g} were meant: every one of {best['shards']} shards "
+            f"needs a row of {shape.context}. Fewer GPUs or a shorter context, or its loss will lag behind the law",
+        )
     days = best["step_seconds"] * d / best["batch_tokens"] / 86_400
     return Choice(
-        name=name, shape=shape, n=n, d=d, loss=loss, days=days, dollars=days * 24 * gpus * gpu.dollars, refused=refused, **best
+        name=name, shape=shape, n=n, d=d, loss=loss, days=days, dollars=days * 24 * gpus * gpu.dollars, refused=refused,
+        warnings=warnings, **best
     )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from tony.atomic import write_json
 from tony.errors import TonyError
-from tony.forecast.choose import Candidate, choose
+from tony.forecast.choose import CLOSE, Candidate, choose
 from tony.forecast.fit import DELTA, Law, fit
 from tony.forecast.forms import form_named
 from tony.forecast.frontier import SizeLaw, fit_frontier, fit_size
@@ -20,12 +20,17 @@ from tony.forecast.interval import Bootstrap, Prediction, bootstrap
 from tony.forecast.isoflop import IsoFlops, fit_isoflops
 from tony.forecast.table import Runs, checked, name_rows
 
+POOR = 0.05  # a median error of a fit above which no law was found
 BITS = float(-np.log(np.log(2)))  # log of the ratio of a loss in bits to the same in nats
 
 
 @dataclass(frozen=True)
 class Report:
-    """What was found. Where something could not be fitted, `refused` says why, by its name."""
+    """What was found. Where something could not be fitted, `refused` says why, by its name.
+
+    Attributes:
+        beside: where the law's form fixes how N and D share a budget, the joint law if it predicts as well.
+    """
 
     runs: Runs
     found: Bootstrap
@@ -35,6 +40,7 @@ class Report:
     isoflops: IsoFlops | None
     refused: dict[str, str]
     warnings: list[str] = field(default_factory=list)
+    beside: Bootstrap | None = None
 
     @property
     def law(self) -> Law:
@@ -43,7 +49,7 @@ class Report:
     def optimum(self, flops: float) -> dict[str, Any]:
         """The compute-optimal N and D of a budget with intervals, and the loss there, by the law; else by profiles or hull."""
         if self.law.form.variables == ("N", "D"):
-            best = self.found.optimum(flops)
+            best = self._shares(flops)
             loss = self.found.predict(N=best["N"][0], D=best["D"][0])
             return {
                 "flops": flops,
@@ -63,6 +69,23 @@ class Report:
             answer["loss"] = {"value": float(self.frontier.predict(C=flops)), "by": "frontier"}
         return answer
 
+    def _shares(self, flops: float) -> dict[str, tuple[float, float, float]]:
+        """`Bootstrap.optimum`, its intervals covering the law beside it too."""
+        best = self.found.optimum(flops)
+        if self.beside is not None:
+            other = self.beside.optimum(flops)
+            best = {
+                k: (v, min(low, other[k][1]), max(high, other[k][2])) for k, (v, low, high) in best.items()
+            }
+        return best
+
+    def _size_exponent(self) -> dict[str, float | None] | None:
+        """By the law, the exponent of the compute-optimal N in C; None where it says nothing of that."""
+        try:
+            return _value(*self._shares(1e20)["exponent"])  # the same for every budget
+        except TonyError:
+            return None
+
     def to_dict(self, budgets: Sequence[float] = (), at: Sequence[dict[str, float]] = ()) -> dict[str, Any]:
         """The report as JSON: constants with 90% intervals, optima of `budgets`, forecasts `at` points (N, D, C)."""
         law, residuals = self.law, self.law.residuals()
@@ -78,13 +101,15 @@ class Report:
                 "residuals": "log L" if law.in_logs else "L",
                 "mean_error": float(np.abs(residuals).mean()),
                 "largest_error": float(np.abs(residuals).max()),
+                "size_exponent": self._size_exponent(),
                 "ranges": {v: _range(self.runs, v) for v in "NDC" if self.runs.has(v)},
             },
             "candidates": [
                 {"form": c.form.name, "heldout_error": c.heldout, "fitted_error": c.fitted, "refused": c.refused}
                 for c in self.candidates
             ],
-            "frontier": self.frontier and {"constants": self.frontier.constants},
+            "frontier": self.frontier
+            and {"constants": {k: _value(v)["value"] for k, v in self.frontier.constants.items()}},
             "size": self.size
             and {"beta": _value(self.size.beta, self.size.beta_low, self.size.beta_high), "log_g": self.size.log_g},
             "isoflops": self.isoflops and _isoflops(self.isoflops),
@@ -131,7 +156,24 @@ def analyse(
     if "above the frontier" in refused.get("frontier", ""):
         warnings.append(refused["frontier"])
     found = bootstrap(law, resamples, seed)
-    return Report(runs, found, candidates, frontier, size, isoflops, refused, warnings)
+    beside = None
+    if _as_good(candidates, law, "joint"):
+        other = fit(runs, "joint", delta)
+        if min(other.theta[i] for i in other.form.exponents) > 0:
+            beside = bootstrap(other, resamples, seed)
+            warnings.append(
+                "the form of the law says N ~ C^0.5; E + A / N^a + B / D^b predicts as well and says "
+                f"C^{beside.optimum(1e20)['exponent'][0]:.3f}: intervals of the optimal N and D cover both (or choose: --form joint)"
+            )
+    return Report(runs, found, candidates, frontier, size, isoflops, refused, warnings, beside)
+
+
+def _as_good(candidates: Sequence[Candidate], law: Law, other: str) -> bool:
+    """Whether the law's form fixes the exponent of N in C, and the form `other` predicts held-out rows about as well."""
+    errors = {c.form.name: c.heldout for c in candidates if c.heldout is not None}
+    return law.form.name == "overtraining" and errors.get(other, np.inf) <= CLOSE * errors.get(
+        law.form.name, 0
+    )
 
 
 def strange_rows(law: Law) -> list[str]:
@@ -139,6 +181,10 @@ def strange_rows(law: Law) -> list[str]:
     residuals = law.residuals()
     middle = float(np.median(np.abs(residuals)))
     warnings = []
+    if middle > POOR:
+        warnings.append(
+            f"the law errs by {middle:.0%} on half of its own rows: check the columns and units, or fit one --where at a time"
+        )
     bits = np.abs(np.abs(residuals) - BITS) < 0.04
     if bits.any() and middle < 0.05:
         warnings.append(
