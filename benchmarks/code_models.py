@@ -161,6 +161,7 @@ def draw_loss(found: dict[str, Any], path: Path) -> None:
     law = found["constants"]["A"] / line ** found["alpha"]
     axes.plot(line, law, "-", label=f"$(N / N_c)^{{-{found['alpha']:.3f}}}$")
     axes.set(xscale="log", yscale="log", xlabel="parameters without embeddings", ylabel="nats a token")
+    axes.set_xticks(n, [f"{value / 1e6:.2g} M" for value in n])
     axes.set_yticks(loss.round(2), [f"{value:.2f}" for value in loss])
     axes.minorticks_off()
     axes.grid(alpha=0.3)
@@ -211,25 +212,22 @@ def write_page(folder: Path, found: dict[str, Any]) -> None:
     ]
     if own := found.get("ladder"):
         draw_loss(own, folder / "code-loss.png")
-        rows = [
-            (f"{r['n']:,}", f"{r['tokens']:,}", f"{r['heldout']:.4f}", round(r["seconds"]))
-            for r in own["runs"]
-        ]
+        rows = [(f"{r['n']:,}", f"{r['tokens']:,}", f"{r['heldout']:.4f}") for r in own["runs"]]
         text += [
             "## Loss against size",
             f"`recipes/code.toml` at widths {', '.join(map(str, WIDTHS))}, the same ids and muP's settings for each. The exponent is "
             f"{own['alpha']:.3f} (95% interval {own['low']:.3f} to {own['high']:.3f}); Codex's, of models that were trained on 100 G "
-            f"tokens each, is {PAPER_ALPHA}.",
+            f"tokens each, is {PAPER_ALPHA}: so few tokens hold the larger models back.",
             "![Loss against size](code-loss.png)",
-            table(("N", "tokens", "held-out nats a token", "seconds of training"), rows),
+            table(("N", "tokens", "held-out nats a token"), rows),
         ]
     if own := found.get("on"):
         rows = [
-            ("before", "", "", f"{own['before']['heldout']:.4f}"),
-            *((f"short run, rate {lr}", f"{r['tokens']:,}", round(r["seconds"]), f"{r['heldout']:.4f}") for lr, r in own["short"].items()),
-            (f"whole run, rate {own['lr']:g}", f"{own['after']['tokens']:,}", round(own["after"]["seconds"]), f"{own['after']['heldout']:.4f}"),
+            ("before", "", f"{own['before']['heldout']:.4f}"),
+            *((f"short run, rate {lr}", f"{r['tokens']:,}", f"{r['heldout']:.4f}") for lr, r in own["short"].items()),
+            (f"whole run, rate {own['lr']:g}", f"{own['after']['tokens']:,}", f"{own['after']['heldout']:.4f}"),
         ]  # fmt: skip
-        text += ["## SmolLM2 taught on", table(("", "tokens", "seconds", "held-out nats a token"), rows)]
+        text += ["## SmolLM2 taught on", table(("", "tokens", "held-out nats a token"), rows)]
     if own := found.get("supervised"):
         text += [
             f"Then {own['tokens']:,} tokens of {own['functions']} functions whose doctests pass in the sandbox ({own['with_doctests']} have "
