@@ -242,6 +242,7 @@ class _PathCache:
     """Keys and values of the path, and behind them those of the bundle, with the interface that `Transformer.states` wants."""
 
     is_empty = False
+    reaches = None
 
     def __init__(self, model: Transformer) -> None:
         weight = model.norm.weight

@@ -23,9 +23,7 @@ class Cache:
     allocates at once what will be needed; without it the store grows as it fills.
     """
 
-    reaches = (
-        None  # how far the past of every ROWS_TOGETHER rows goes; None = all are read as far as the longest
-    )
+    reaches = None  # how far each ROWS_TOGETHER rows' past goes; None = all are read as far as the longest
 
     def __init__(
         self,
