@@ -57,7 +57,10 @@ def same_data(first: Path, other: Path) -> None:
     """Give a run that has none the vocabulary and the ids of another, which depend on neither width nor budget."""
     for name in ("vocabulary", "data"):
         if not (other / name).is_dir():
-            shutil.copytree(first / name, other / name)
+            unfinished = other / f".{name}"
+            shutil.rmtree(unfinished, ignore_errors=True)
+            shutil.copytree(first / name, unfinished)
+            unfinished.rename(other / name)
 
 
 def ladder(tokens: float) -> dict[str, Any]:
@@ -208,7 +211,8 @@ def write_page(folder: Path, found: dict[str, Any]) -> None:
     """code-measured.md and its pictures, of the parts that ran."""
     text = [
         "# Code models that two cores can train: measured",
-        "Written by `benchmarks/code_models.py --docs docs`.",
+        "Written by `benchmarks/code_models.py --docs docs`; the tokens of each run are in the tables. Held-out losses are of the same "
+        "windows for all runs of a table, those by which a learning rate was chosen among them.",
     ]
     if own := found.get("ladder"):
         draw_loss(own, folder / "code-loss.png")

@@ -107,6 +107,15 @@ def test_what_cannot_be_begun_from_is_refused(imported, tmp_path):
     (tmp_path / "import.json").write_text("{}")
     with pytest.raises(TonyError, match="not finished"):
         settled(recipe_of(tmp_path, tmp_path))
+    (tmp_path / "model" / "model.safetensors").touch()
+    for content, message in (
+        ("{", "cannot be read"),
+        ("{}", "no shape"),
+        ('{"banded": [], "size": 1}', "no shape"),
+    ):
+        (tmp_path / "model" / "config.json").write_text(content)
+        with pytest.raises(TonyError, match=message):
+            settled(recipe_of(tmp_path, tmp_path))
 
 
 def test_recipes_without_a_start_keep_their_hash():

@@ -159,4 +159,6 @@ def test_a_template_that_refuses_is_one_line():
     with pytest.raises(TonyError, match="without --chat"):
         ChatTemplate("{% for %}").render([])
     with pytest.raises(TonyError, match="without --chat"):
+        ChatTemplate("{{ messages + 1 }}{{ 1 / 0 }}").render([])
+    with pytest.raises(TonyError, match="without --chat"):
         ChatTemplate("{{ ''.__class__.__mro__[1].__subclasses__() }}").render([])

@@ -39,7 +39,15 @@ class ChatTemplate:
             asked = template.render(
                 messages=list(messages), add_generation_prompt=True, bos_token=self.bos, eos_token=self.eos
             )
-        except TemplateError as error:
+        except (
+            TemplateError,
+            ArithmeticError,
+            AttributeError,
+            LookupError,
+            RecursionError,
+            TypeError,
+            ValueError,
+        ) as error:
             raise TonyError(
                 f"the model's chat template cannot be used ({error}). Ask it as plain text, without --chat"
             ) from None
