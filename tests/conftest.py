@@ -98,7 +98,7 @@ def silent_vocabulary(text_codec):
 def world():
     """A small digit world: two languages, three voices each."""
     from tony.data.digits import DigitWorld
-    from tony.runs.recipe import DigitsData
+    from tony.runs.data_recipes import DigitsData
 
     return DigitWorld(DigitsData(examples=400, voices=3, languages=("en", "fr")))
 

@@ -12,7 +12,7 @@ from tony.data.code_files import SourceFile, is_permissive, standard_library
 from tony.data.code_filters import Benchmark, NearCopies, Words, human_eval, human_eval_file, why_left_out
 from tony.errors import TonyError
 from tony.media import Text
-from tony.runs.recipe import CodeData
+from tony.runs.data_recipes import CodeData
 from tony.tokens.text import TextCodec
 
 PLAIN = "def area(width, height):\n    return width * height\n"

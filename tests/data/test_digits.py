@@ -12,7 +12,7 @@ from tony.data.digits import DIRECTIONS, PRESET, WORDS, DigitWorld, Example
 from tony.data.speech import HELD_OUT_VARIANTS, VARIANTS, speak, voices
 from tony.errors import TonyError
 from tony.media import Audio, Image, Text, Video
-from tony.runs.recipe import DigitsData
+from tony.runs.data_recipes import DigitsData
 
 NUMBER_OF = {(language, word): n for language, words in WORDS.items() for n, word in enumerate(words)}
 

@@ -16,7 +16,7 @@ from tony.data.names import split_name
 from tony.data.orders import sections
 from tony.errors import TonyError
 from tony.media import Audio, Document, Image, Text, Video, write, write_jsonl
-from tony.runs.recipe import FolderData
+from tony.runs.data_recipes import FolderData
 from tony.tokens.pixels import PixelCodec
 from tony.tokens.text import TextCodec
 from tony.tokens.vocabulary import Vocabulary

@@ -10,7 +10,7 @@ from tony.data.code import Code
 from tony.data.packages import debian_package
 from tony.data.pictures import Pictures, read_idx
 from tony.errors import TonyError
-from tony.runs.recipe import CodeData, PicturesData
+from tony.runs.data_recipes import CodeData, PicturesData
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from tony.data.folder import FolderSource
 from tony.data.tuxpaint import captions, convert, main
 from tony.errors import TonyError
 from tony.media import Audio, Image, Text, read, write
-from tony.runs.recipe import FolderData
+from tony.runs.data_recipes import FolderData
 
 
 def make_package(root: Path) -> Path:

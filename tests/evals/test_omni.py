@@ -12,7 +12,7 @@ from tony.evals.judges import Heard, ImageJudge, SoundJudge, features
 from tony.evals.omni import Cell, cells_of, evaluate_omni, judge
 from tony.media import Audio, Document, Image, Text
 from tony.runs import Run, load_recipe
-from tony.runs.recipe import DigitsData
+from tony.runs.data_recipes import DigitsData
 
 
 @pytest.fixture(scope="module")

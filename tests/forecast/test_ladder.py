@@ -63,7 +63,7 @@ def test_the_shipped_recipes_are_planned(repository):
 
 def test_sizes_are_those_of_the_model(ladder, climbed):
     climber, points = climbed
-    model = climber._trainer(ladder.rungs[0].recipe).model
+    model = climber.trainer(ladder.rungs[0].recipe).model
     assert ladder.rungs[0].n == model.num_parameters_without_embeddings == num_parameters(ladder.base, 8)
     assert [p["N"] for p in points] == [rung.n for rung in ladder.rungs]
     for point, rung in zip(points, ladder.rungs, strict=True):
@@ -91,7 +91,7 @@ def test_a_branch_is_the_run_that_it_would_be_alone(ladder, climbed, tmp_path):
     m = climber.material
     alone = Trainer(Run.create(rung.recipe, tmp_path), m.vocabulary, m.train, m.heldout, Silent())
     alone.fit()
-    branched = climber._trainer(rung.recipe)
+    branched = climber.trainer(rung.recipe)
     assert branched.resume() and branched.step == alone.step
     for a, b in zip(alone.model.parameters(), branched.model.parameters(), strict=True):
         np.testing.assert_allclose(a.detach(), b.detach(), rtol=1e-4, atol=1e-6)

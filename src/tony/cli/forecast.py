@@ -207,15 +207,10 @@ def ladder(
     as_json: Json = False,
 ) -> None:
     """Train a ladder of small models, and write down the loss of a large one before it is trained."""
-    from tony.cli.recipes import SHIPPED
     from tony.cli.show import print_json
-    from tony.forecast.ladder import load_ladder
     from tony.train.progress import Terminal
 
-    path = Path(recipe)
-    if not path.is_file() and (SHIPPED / "ladders" / f"{recipe}.toml").is_file():
-        path = SHIPPED / "ladders" / f"{recipe}.toml"
-    steps = load_ladder(path, tuple(overrides or ()))
+    steps = _ladder(recipe, overrides)
     with Terminal() as reporter:
         for line in cost_lines(steps):
             reporter.say(line)
@@ -232,6 +227,55 @@ def ladder(
     from tony.cli.show_forecast import print_receipt
 
     print_receipt(result)
+
+
+def _ladder(recipe: str, overrides: list[str] | None) -> Any:
+    """The ladder of a recipe's file, or of a shipped one by its name."""
+    from tony.cli.recipes import SHIPPED
+    from tony.forecast.ladder import load_ladder
+
+    path = Path(recipe)
+    if not path.is_file() and (SHIPPED / "ladders" / f"{recipe}.toml").is_file():
+        path = SHIPPED / "ladders" / f"{recipe}.toml"
+    return load_ladder(path, tuple(overrides or ()))
+
+
+@app.command("study")
+def study(
+    name: Annotated[
+        str, typer.Argument(help="aspect, classify, codes, data, information, levels or position")
+    ],
+    recipe: Annotated[str, typer.Argument(help="a recipe with a [forecast] section")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="key=value, such as forecast.sizes=5")] = None,
+    runs: Annotated[Path, typer.Option(help="where run folders live")] = Path("runs"),
+    out: Annotated[
+        Path | None, typer.Option(help="folder of the result and its picture; RUNS/studies")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """One of the paper's other experiments, on the models of a ladder; finished runs are read, not trained anew."""
+    from tony.atomic import write_json
+    from tony.forecast.climb import Climber
+    from tony.forecast.studies import study_named
+    from tony.train.progress import Terminal
+
+    run = study_named(name)
+    steps = _ladder(recipe, overrides)
+    with Terminal() as reporter:
+        finding = run(Climber(steps, runs, reporter))
+    folder = out or runs / "studies"
+    stem = f"{steps.base.name}-{name}"
+    result = {**finding.to_dict(), "picture": str(folder / f"{stem}.png")}
+    finding.draw(folder / f"{stem}.png")
+    write_json(folder / f"{stem}.json", result)
+    if as_json:
+        from tony.cli.show import print_json
+
+        print_json(result)
+        return
+    from tony.cli.show_forecast import print_finding
+
+    print_finding(result)
 
 
 def cost_lines(steps: Any) -> list[str]:

@@ -156,3 +156,27 @@ def print_receipt(result: dict[str, Any]) -> None:
     for warning in (*result["warnings"], *forecast["warnings"]):
         typer.echo(f"warning: {warning}", err=True)
     typer.echo(f"receipt: {result['receipt']}")
+
+
+def print_finding(result: dict[str, Any]) -> None:
+    """The table of a study, its laws, and what it answers."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console, table = Console(), Table(title=f"{result['domain']}: {result['study']}")
+    for column in result["columns"]:
+        table.add_column(column, justify="right")
+    for row in result["rows"]:
+        table.add_row(
+            *(f"{v:.4g}" if isinstance(v, float) else f"{v:,}" if isinstance(v, int) else str(v) for v in row)
+        )
+    console.print(table)
+    for name, constants in result["laws"].items():
+        values = ", ".join(f"{k} = {v:.4g}" for k, v in constants.items())
+        console.print(f"{name}: {values}", highlight=False, markup=False, soft_wrap=True)
+    for line in (
+        *result["answers"],
+        *(f"Note: {w}" for w in result["warnings"]),
+        f"written: {result['picture']}",
+    ):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -18,7 +18,7 @@ from tony.data.code_filters import NearCopies, Words, human_eval, why_left_out
 from tony.data.sources import Split
 from tony.errors import TonyError
 from tony.media import Audio, Document, Image, Text
-from tony.runs.recipe import CodeData
+from tony.runs.data_recipes import CodeData
 
 
 class Code:

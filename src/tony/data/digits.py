@@ -44,7 +44,7 @@ from tony.data.speech import Voice, speak, voices
 from tony.data.words import PLUS, WORDS
 from tony.errors import TonyError
 from tony.media import Audio, Document, Image, Modality, Part, Text, Video
-from tony.runs.recipe import DigitsData
+from tony.runs.data_recipes import DigitsData
 
 DIRECTIONS = {"left": (0, -1), "right": (0, 1), "up": (-1, 0), "down": (1, 0)}
 NUM_DIGITS = 10

@@ -30,7 +30,7 @@ from tony.data.variation import varied
 from tony.errors import TonyError
 from tony.media import Audio, Document, Image, Part, Text, Video, read, read_jsonl, to_fps, to_rate, to_size
 from tony.media.kinds import READABLE, declared_by
-from tony.runs.recipe import FolderData
+from tony.runs.data_recipes import FolderData
 
 SOUND_RATE = 16_000
 CLIP_SIDE = 128  # pixels: clips are shrunk to this while they are decoded

@@ -17,7 +17,7 @@ from tony.data.packages import debian_package
 from tony.data.sources import Split
 from tony.errors import TonyError
 from tony.media import Audio, Document, Image
-from tony.runs.recipe import PicturesData
+from tony.runs.data_recipes import PicturesData
 
 PACKAGE = "dataset-fashion-mnist"
 SHA256 = "39e172fe32dd318ebb3e512220c3beea2fa47d7e20bab348fb4e0922d6beefc0"  # 0.0~git20200523.55506a9-1

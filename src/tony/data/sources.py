@@ -37,18 +37,20 @@ def open_source(recipe: Recipe) -> Source:
     Raises:
         TonyError: a folder is missing or holds no example.
     """
-    if recipe.data.kind == "digits":
-        from tony.data.digits import DigitWorld
+    match recipe.data.kind:
+        case "digits":
+            from tony.data.digits import DigitWorld
 
-        return DigitWorld(recipe.data, recipe.seed)
-    if recipe.data.kind == "pictures":
-        from tony.data.pictures import Pictures
+            return DigitWorld(recipe.data, recipe.seed)
+        case "pictures":
+            from tony.data.pictures import Pictures
 
-        return Pictures(recipe.data, recipe.seed)
-    if recipe.data.kind == "code":
-        from tony.data.code import Code
+            return Pictures(recipe.data, recipe.seed)
+        case "code":
+            from tony.data.code import Code
 
-        return Code(recipe.data)
-    from tony.data.folder import FolderSource
+            return Code(recipe.data)
+        case "folder":
+            from tony.data.folder import FolderSource
 
-    return FolderSource(recipe.data, recipe.seed)
+            return FolderSource(recipe.data, recipe.seed)

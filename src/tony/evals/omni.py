@@ -24,7 +24,7 @@ from tony.evals.judges import Heard, ImageJudge, SoundJudge, digits_of
 from tony.evals.task import Result
 from tony.media import Document, Image, Text, Video
 from tony.model.machine import give_back_memory
-from tony.runs.recipe import DigitsData
+from tony.runs.data_recipes import DigitsData
 
 EXAMPLES = 500
 SUITE_SEED = 2024

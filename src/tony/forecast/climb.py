@@ -91,7 +91,7 @@ class Climber:
 
     def _rate(self, rung: Rung) -> float:
         """Seconds a token."""
-        trainer = self._trainer(rung.recipe.model_copy(update={"name": f"{rung.recipe.name}-probe"}))
+        trainer = self.trainer(rung.recipe.model_copy(update={"name": f"{rung.recipe.name}-probe"}))
         trainer.update()
         began = time.perf_counter()
         for _ in range(PROBED):
@@ -119,7 +119,7 @@ class Climber:
         run = Run.create(rung.recipe, self.root)
         if not saved_steps(run.checkpoints):
             self._branch(rung, run)
-        trainer = self._trainer(rung.recipe)
+        trainer = self.trainer(rung.recipe)
         trainer.resume()
         self.reporter.say(f"{rung.recipe.name}: N = {rung.n:,}, {rung.tokens:,} tokens")
         if trainer.step < trainer.steps:
@@ -130,9 +130,17 @@ class Climber:
         write_json(run.path / POINT, point)
         return point
 
+    def trained(self, rung: Rung) -> Trainer:
+        """The trainer of a rung at its last step, trained first where it is not finished."""
+        if self.point(rung) is None:
+            self.train(rung)
+        trainer = self.trainer(rung.recipe)
+        trainer.resume()
+        return trainer
+
     def _branch(self, rung: Rung, run: Run) -> None:
         """Bring the stable run to where the rung leaves it, and its checkpoint to the rung's folder."""
-        stable = self._trainer(rung.stable)
+        stable = self.trainer(rung.stable)
         stable.resume()
         if stable.step > rung.begin:
             raise TonyError(
@@ -149,7 +157,8 @@ class Climber:
         shutil.copyfile(source, temporary)
         temporary.rename(run.checkpoints / source.name)
 
-    def _trainer(self, recipe: Recipe) -> Trainer:
+    def trainer(self, recipe: Recipe) -> Trainer:
+        """A trainer of `recipe` on the ladder's data, at step 0."""
         m = self.material
         return Trainer(Run.create(recipe, self.root), m.vocabulary, m.train, m.heldout, _Quiet(self.reporter))
 

@@ -184,16 +184,16 @@ def _spread(base: Recipe, widths: np.ndarray, count: int) -> list[int]:
 
 
 def _ladder(base: Recipe, settings: LadderRecipe, widths: list[int]) -> Ladder:
-    rungs = [rung for width in widths for rung in _rungs(base, settings, width)]
+    rungs = [rung for width in widths for rung in rungs_of(base, settings, width)]
     largest = max(rung.flops for rung in rungs)
     goal = settings.beyond * largest
     width = widths[-1]
     while 6.0 * settings.ray * num_parameters(base, width) ** 2 < goal:
         width += base.model.head_dim
-    return Ladder(base, settings, tuple(rungs), _rungs(base, settings, width, "target", (settings.ray,))[0])
+    return Ladder(base, settings, tuple(rungs), rungs_of(base, settings, width, "target", (settings.ray,))[0])
 
 
-def _rungs(
+def rungs_of(
     base: Recipe, settings: LadderRecipe, width: int, name: str = "", ratios: tuple[float, ...] = ()
 ) -> list[Rung]:
     """The annealed points of one size, and the stable run that they leave."""

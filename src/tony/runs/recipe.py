@@ -10,81 +10,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from tony.errors import TonyError
-
-Positive = Annotated[int, Field(gt=0)]
-Share = Annotated[float, Field(ge=0)]
-Factor = Annotated[float, Field(gt=0)]
+from tony.runs.data_recipes import DATA, AnyData, DigitsData
+from tony.runs.section import Factor, Positive, Section, Share
 
 
-class _Section(BaseModel):
-    """Unknown keys are errors, so that a typing mistake is never silently ignored."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class DigitsData(_Section):
-    """The digit world: handwritten digits and spoken number words (see data/digits.py)."""
-
-    kind: Literal["digits"] = "digits"
-    examples: Positive = 60_000
-    voices: Positive = Field(24, description="training voices per language")
-    sum_takes: Positive = Field(
-        60, description="training voices that speak each English sum; a tenth of them in the other languages"
-    )
-    lessons: float = Field(
-        0.0, ge=0, lt=1, description="share of the examples, the first ones, that only name single parts"
-    )
-    languages: tuple[Literal["en", "fr", "de", "es"], ...] = Field(("en", "fr", "de", "es"), min_length=1)
-    mixture: dict[str, Share] = Field(
-        default_factory=dict, description="examples by kind; empty = the default mixture"
-    )
-
-
-class FolderData(_Section):
-    """A person's own files: files of one stem are one example; *.jsonl holds explicit Documents."""
-
-    kind: Literal["folder"] = "folder"
-    path: str = ""
-    held_out: float = Field(0.05, gt=0, lt=0.5, description="share of the examples that is never trained on")
-    orders: Positive = Field(2, description="how many orders of its parts each example is shown in")
-    variants: Positive = Field(
-        1,
-        description="in training, forms of each picture and sound that its orders show by turns; 1 = as it is",
-    )
-    max_seconds: float = Field(
-        8.0, gt=0, description="longer sounds and clips are cut to their first seconds"
-    )
-    frames: Positive = Field(8, description="at most this many frames are taken from a clip")
-    frames_per_second: float = Field(2.0, gt=0)
-
-
-class PicturesData(_Section):
-    """Fashion-MNIST in crops and flips, for the likelihood of pictures (see data/pictures.py)."""
-
-    kind: Literal["pictures"] = "pictures"
-    path: str = Field("", description="where the package is unpacked; empty = fetched with apt-get")
-    copies: Positive = Field(8, description="crops of each training picture")
-    crop: int = Field(4, ge=0, lt=14, description="at most so many of 28 pixels are cropped away")
-
-
-class CodeData(_Section):
-    """The standard library of the Python that runs, as text, and installed packages (see data/code.py)."""
-
-    kind: Literal["code"] = "code"
-    packages: bool = Field(
-        False, description="the installed packages as well, those with permissive licences"
-    )
-    clean: bool = Field(False, description="leave out generated files, near copies and HumanEval")
-    most_characters: int = Field(
-        0, ge=0, description="take so much of it, files chosen by their hash; 0 = all of it"
-    )
-    held_out: float = Field(0.05, gt=0, lt=0.5, description="share of the files that is never trained on")
-
-
-class ImageCodecRecipe(_Section):
+class ImageCodecRecipe(Section):
     """How pictures become ids: grey levels, a colour palette, or FSQ patches (side 64 and up)."""
 
     kind: Literal["grey", "palette", "patches"] = "grey"
@@ -96,7 +29,7 @@ class ImageCodecRecipe(_Section):
     steps: Positive = Field(600, description="training steps of the patch codec")
 
 
-class SoundCodecRecipe(_Section):
+class SoundCodecRecipe(Section):
     """The FSQ sound codec: 16 kHz, 50 ids a second."""
 
     levels: tuple[Positive, ...] = (8, 5, 5, 5)
@@ -104,7 +37,7 @@ class SoundCodecRecipe(_Section):
     steps: Positive = 600
 
 
-class VocabularyRecipe(_Section):
+class VocabularyRecipe(Section):
     text: int = Field(384, ge=256, description="size of the byte-level BPE, bytes included")
     whitespace_runs: int = Field(
         0,
@@ -123,7 +56,7 @@ class VocabularyRecipe(_Section):
         return None if value is False else value
 
 
-class ModelRecipe(_Section):
+class ModelRecipe(Section):
     """The shape of the transformer."""
 
     width: Positive = 192
@@ -161,7 +94,7 @@ class ModelRecipe(_Section):
         return self
 
 
-class TrainRecipe(_Section):
+class TrainRecipe(Section):
     """The optimisation. Budgets are tokens, never seconds, so a run is the same on every machine."""
 
     tokens: Annotated[float, Field(gt=0)] = 8e6
@@ -207,7 +140,7 @@ class TrainRecipe(_Section):
     device: str = "auto"
 
 
-class MupRecipe(_Section):
+class MupRecipe(Section):
     """muP: `train.lr`, `weight_decay` and `clip` are those of this width (and depth), and the model's follow from them."""
 
     base_width: Positive
@@ -218,7 +151,7 @@ class MupRecipe(_Section):
     output_scale: Factor = Field(1.0, description="on the logits")
 
 
-class Sampling(_Section):
+class Sampling(Section):
     """How ids are drawn: softmax(logits / temperature), cut to the top_k ids and to the top_p mass."""
 
     temperature: float = Field(1.0, ge=0, description="0 = the most likely id")
@@ -226,7 +159,7 @@ class Sampling(_Section):
     top_k: int = Field(0, ge=0, description="0 = no cut")
 
 
-class SamplingRecipe(_Section):
+class SamplingRecipe(Section):
     text: Sampling = Sampling(temperature=0.0)
     image: Sampling = Sampling(temperature=0.6)
     audio: Sampling = Sampling(temperature=0.3)
@@ -234,18 +167,13 @@ class SamplingRecipe(_Section):
     max_seconds: float = Field(4.0, gt=0, description="most seconds of a sound part")
 
 
-DATA = {"digits": DigitsData, "folder": FolderData, "pictures": PicturesData, "code": CodeData}
-
-
-class Recipe(_Section):
+class Recipe(Section):
     name: str = Field("digits", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     seed: int = Field(0, ge=0)
     start: str | None = Field(
         None, description="a finished run or an imported model to begin from: its weights, shape and text ids"
     )
-    data: Annotated[DigitsData | FolderData | PicturesData | CodeData, Field(discriminator="kind")] = (
-        DigitsData()
-    )
+    data: AnyData = DigitsData()
     vocabulary: VocabularyRecipe = VocabularyRecipe()
     model: ModelRecipe = ModelRecipe()
     train: TrainRecipe = TrainRecipe()

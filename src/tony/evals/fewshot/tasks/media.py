@@ -16,7 +16,7 @@ from tony.data.digits import WORDS, DigitWorld
 from tony.engine import Omni
 from tony.errors import TonyError
 from tony.evals.task import Example, Task
-from tony.runs.recipe import DigitsData
+from tony.runs.data_recipes import DigitsData
 
 SEED = 2005_14171
 QUESTIONS, SHOWN = 400, 100

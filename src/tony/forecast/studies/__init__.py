@@ -1,0 +1,33 @@
+"""The paper's other experiments on a ladder: each module here has `run(climber) -> Finding`, and runs again where it stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+
+from tony.errors import TonyError
+from tony.forecast.climb import Climber
+from tony.forecast.studies.finding import Axes, Curve, Finding
+
+STUDIES = {
+    "aspect": "loss against width/depth at one size",
+    "classify": "error of pictures' classes after fine-tuning, beside training from nothing",
+    "codes": "pictures as raw pixels and as codes of an autoencoder",
+    "data": "loss against the size of a fixed data set, L(D)",
+    "information": "what captions and pictures tell of each other",
+    "levels": "mathematics beyond the difficulty that was trained",
+    "position": "loss against the position in the context",
+}
+
+__all__ = ["STUDIES", "Axes", "Curve", "Finding", "study_named"]
+
+
+def study_named(name: str) -> Callable[[Climber], Finding]:
+    """The study's `run`.
+
+    Raises:
+        TonyError: there is none of that name.
+    """
+    if name not in STUDIES:
+        raise TonyError(f"study {name!r} is not known. Known: {', '.join(STUDIES)}")
+    return import_module(f"tony.forecast.studies.{name}").run

@@ -1,0 +1,79 @@
+"""What a study found: a table, curves to draw, and sentences that answer its question."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tony.forecast.figures import STYLE
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One series of a figure: points, and the law through them where one was fitted."""
+
+    name: str
+    x: list[float]
+    y: list[float]
+    law_x: list[float] = field(default_factory=list)
+    law_y: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Axes:
+    """The labels, with units, and which axes are logarithmic: "", "x", "y" or "xy"."""
+
+    x: str
+    y: str
+    log: str = "x"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The result of a study.
+
+    Attributes:
+        columns, rows: the table that is printed; numbers stay numbers.
+        laws: constants by the name of what was fitted.
+        answers: sentences, each with its figures.
+    """
+
+    study: str
+    domain: str
+    columns: tuple[str, ...]
+    rows: list[list[Any]]
+    axes: Axes
+    curves: list[Curve]
+    laws: dict[str, dict[str, float]] = field(default_factory=dict)
+    answers: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def draw(self, path: Path) -> None:
+        """The figure as PNG."""
+        from matplotlib import rc_context
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        with rc_context(STYLE):
+            figure = Figure(figsize=(7, 4.6), layout="constrained")
+            FigureCanvasAgg(figure)
+            axes = figure.add_subplot()
+            for curve in self.curves:
+                (line,) = axes.plot(
+                    curve.x, curve.y, "o" if curve.law_x else "o-", label=curve.name, markersize=4
+                )
+                if curve.law_x:
+                    axes.plot(curve.law_x, curve.law_y, color=line.get_color(), linewidth=1)
+            axes.set(xlabel=self.axes.x, ylabel=self.axes.y, title=f"{self.domain}: {self.study}")
+            if "x" in self.axes.log:
+                axes.set_xscale("log")
+            if "y" in self.axes.log:
+                axes.set_yscale("log")
+            if len(self.curves) > 1:
+                axes.legend(fontsize=9)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            figure.savefig(path)
