@@ -1,9 +1,10 @@
 """Do the forecasts hold? Published sets, speed, coverage, sources of known entropy, and ladders with confirmed receipts.
 
-    python benchmarks/forecast.py [--parts fit,published,coverage,entropy,receipts] [--gadre CSV] [--runs FOLDER]
+    python benchmarks/forecast.py [--parts fit,published,coverage,memory,entropy,receipts,page] [--gadre CSV] [--runs FOLDER]
     python benchmarks/forecast.py --domain images [--runs FOLDER]      # ladder, forecast and confirmation; resumable
 
-Parts (seconds on two quiet cores): fit (20), coverage (20), published (5; needs the 104 models of Gadre et al., MIT,
+Parts (seconds on two quiet cores): fit (20), coverage (20), memory (60), page (0: docs/forecast-measured.md from
+what --domain left), published (5; needs the 104 models of Gadre et al., MIT,
 github mlfoundations/scaling, flattened to a CSV), entropy (15 minutes: networks trained on sources whose entropy is known),
 receipts (0: what --domain left in benchmarks/receipts). Everything says how long it took; the last line is JSON.
 """
@@ -14,6 +15,7 @@ import argparse
 import json
 import math
 import os
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +27,8 @@ import numpy as np
 
 HERE = Path(__file__).parent
 RECEIPTS = HERE / "receipts"
-PARTS = ("fit", "published", "coverage", "entropy", "receipts")
+PAGE = HERE.parent / "docs" / "forecast-measured.md"
+PARTS = ("fit", "published", "coverage", "memory", "entropy", "receipts", "page")
 LEVELS = 16  # symbols of the synthetic sources
 LENGTH = 64  # of their documents
 ASKED = {"images": 0.01, "mathematics": 0.015, "code": 0.015}
@@ -125,6 +128,41 @@ def coverage_part(_: argparse.Namespace) -> dict:
             hits += forecast.low <= truth * math.exp(noise * rng.normal()) <= forecast.high
         shares[name] = hits / 200
     return {"covered": shares, "ok": all(0.85 <= share <= 0.95 for share in shares.values())}
+
+
+def memory_part(_: argparse.Namespace) -> dict:
+    """Bytes a GPU of many shapes and divisions, against torch's own memory tracker under fake tensors."""
+    sys.path.insert(0, str(HERE.parent / "tests" / "forecast"))
+    from test_memory import CASES, MORE, estimates, tracked
+
+    cases = [*CASES, *MORE]
+    rows = []
+    for case, estimate, measured in zip(cases, estimates(cases), tracked(cases), strict=True):
+        shape, error = case["shape"], estimate.total / measured - 1
+        rows.append(
+            {
+                "width": shape["width"], "depth": shape["depth"], "context": shape["context"], "vocabulary": shape["vocabulary"],
+                "sequences": case["sequences"], "shards": case["shards"], "tensor_parallel": case.get("tensor_parallel", 1),
+                "estimate": estimate.total, "tracked": measured, "error": error, "peak_at": estimate.at,
+            }
+        )  # fmt: skip
+        print(
+            f"width {shape['width']} x {shape['depth']}: {estimate.total / 1e9:.3f} GB, tracked {measured / 1e9:.3f} ({error:+.1%})",
+            flush=True,
+        )
+    worst = max(abs(row["error"]) for row in rows)
+    return {"cases": rows, "largest_error": worst, "ok": worst < 0.1}
+
+
+def page_part(_: argparse.Namespace) -> dict:
+    """docs/forecast-measured.md from what ladders (--domain) and studies left beside the receipts."""
+    from tony.forecast.measured import page
+
+    domains = [json.loads(path.read_text()) for path in sorted(RECEIPTS.glob("*-domain.json"))]
+    studies = [json.loads(path.read_text()) for path in sorted((RECEIPTS / "studies").glob("*.json"))]
+    if domains:
+        PAGE.write_text(page(domains, studies))
+    return {"domains": [d["domain"] for d in domains], "studies": len(studies), "ok": bool(domains)}
 
 
 def markov(rng: np.random.Generator) -> tuple[np.ndarray, float]:
@@ -259,6 +297,8 @@ def receipts_part(_: argparse.Namespace) -> dict:
 
     found, inside, ok = {}, 0, True
     for path in sorted(RECEIPTS.glob("*.json")):
+        if path.stem.endswith("-domain"):
+            continue
         receipt = read_receipt(path)
         domain, forecast, truth = receipt["domain"], receipt["forecast"], receipt.get("confirmation")
         if truth is None:
@@ -316,7 +356,7 @@ def main() -> None:
     options = parser.parse_args()
     makers = {
         "fit": fit_part, "published": published_part, "coverage": coverage_part, "entropy": entropy_part,
-        "receipts": receipts_part,
+        "receipts": receipts_part, "memory": memory_part, "page": page_part,
     }  # fmt: skip
     chosen = (
         {options.domain: domain_part} if options.domain else {p: makers[p] for p in options.parts.split(",")}

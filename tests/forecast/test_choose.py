@@ -4,7 +4,7 @@ import numpy as np
 from synthetic import joint_runs, power_runs, runs_of
 
 from tony.forecast import choose
-from tony.forecast.choose import by_size, heldout_error
+from tony.forecast.choose import by_size, heldout_error, on_ray
 from tony.forecast.fit import optimum
 from tony.forecast.forms import FORMS, JOINT
 from tony.forecast.published import theta_of
@@ -65,3 +65,24 @@ def test_an_optimum_whose_exponent_the_form_fixes_covers_what_the_joint_law_says
     best = report.optimum(5.76e23)["N"]
     assert best["low"] < n < best["high"]
     assert any("cover both" in warning for warning in report.warnings)
+
+
+def test_a_law_of_compute_is_fitted_to_the_ray_of_what_is_forecast():
+    """Runs off the ray cost as much and reach less: mixed in, they bend a law of C, and here they do not count."""
+    n, m = (a.ravel() for a in np.meshgrid(np.geomspace(1e4, 1e5, 7), [5.0, 40.0]))
+    loss = 2 + (1e2 / n) ** 0.5 + (1e3 / (m * n)) ** 0.3
+    runs = runs_of(loss, n, m * n, 6 * n * m * n)
+    form = FORMS["power+constant:C"]
+    assert (runs.take(on_ray(runs, 40.0)).d / runs.take(on_ray(runs, 40.0)).n == 40).all()
+    law = choose(runs, [form], ray=40.0).law
+    assert len(law.runs) == 7
+    c, truth = 6 * 40 * 1e6**2, 2 + (1e2 / 1e6) ** 0.5 + (1e3 / 4e7) ** 0.3
+    assert abs(law.predict(C=c) / truth - 1) < 0.01
+    mixed = choose(runs, [form]).law
+    assert abs(mixed.predict(C=c) / truth - 1) > 2 * abs(law.predict(C=c) / truth - 1)
+
+
+def test_all_forms_are_judged_on_the_same_runs_of_the_ray():
+    n, m = (a.ravel() for a in np.meshgrid(np.geomspace(1e4, 1e5, 7), [10.0, 20.0, 40.0]))
+    exact = runs_of(2 + (1e2 / n) ** 0.5 + (1e3 / (m * n)) ** 0.3, n, m * n, 6 * n * m * n)
+    assert heldout_error(exact, JOINT, ray=40.0) < 1e-4

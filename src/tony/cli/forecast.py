@@ -90,7 +90,7 @@ def fit(
 
         result["plots"] = [str(path) for path in draw(report, plots, points)]
     if save is not None:
-        save_law(save, report.found)
+        save_law(save, report.found, report.size_rule)
         result["saved"] = str(save)
     if as_json:
         from tony.cli.show import print_json
@@ -159,10 +159,10 @@ def plan(
     """Size, tokens, loss, memory, days and cost of a run: compute-optimal, and over-trained."""
     from dataclasses import replace
 
-    from tony.forecast.plan import GPUS
+    from tony.forecast.plan import GPUS, OVERTRAINED
     from tony.forecast.plan import plan as make
     from tony.forecast.published import Published
-    from tony.forecast.report import load_law
+    from tony.forecast.single import by_file
 
     gpu = gpu.lower()
     if gpu not in GPUS:
@@ -173,14 +173,18 @@ def plan(
         ("batch-tokens", 1 if batch_tokens is None else batch_tokens, 4e6),
     ):  # fmt: skip
         check_number(option, value, example)
-    found = Published() if law is None else load_law(law)
-    best = found.optimum(flops) if law is None else found.law.optimum(flops)
-    settings = {"vocabulary": vocabulary, "context": context, "batch_tokens": batch_tokens, "mfu": mfu}
+    published = Published()
+    found, best, shares = (
+        (published, published.optimum(flops), OVERTRAINED) if law is None else by_file(law, flops)
+    )
+    settings = {
+        "vocabulary": vocabulary, "context": context, "batch_tokens": batch_tokens, "mfu": mfu, "shares": shares,
+    }  # fmt: skip
     counted = law is None if embeddings is None else embeddings
     choices = make(found, best, flops, gpus, chosen, with_embeddings=counted, **settings)
     result = {
         "flops": flops, "gpus": gpus, "gpu": gpu, "mfu": mfu, "dollars_per_gpu_hour": chosen.dollars,
-        "law": str(law) if law else found.name, "n_counts_embeddings": counted, "choices": [choice.to_dict() for choice in choices],
+        "law": str(law) if law else published.name, "n_counts_embeddings": counted, "choices": [choice.to_dict() for choice in choices],
     }  # fmt: skip
     if as_json:
         from tony.cli.show import print_json
@@ -285,8 +289,13 @@ def cost_lines(steps: Any) -> list[str]:
         for r in steps.rungs
     ]
     target = steps.target
+    small = [
+        f"N = {n:,} is small against its context of {steps.base.model.context}: left out of the fit. Raise forecast.smallest"
+        for n in sorted(steps.small)
+    ]
     return [
         *lines,
+        *small,
         f"in all {steps.flops:.3g} FLOP for {len(lines)} points; stable parts are shared",
         f"target: width {target.recipe.model.width}, N = {target.n:,}, D = {target.tokens:,}, {target.flops:.3g} FLOP, "
         f"{target.flops / steps.largest:.0f} times the largest run",
@@ -302,8 +311,10 @@ def climb(
     plots: Path | None,
     reporter: Any,
 ) -> dict[str, Any]:
-    """Run the ladder, write the receipt, and confirm it where that is asked for."""
+    """Run the ladder, write the receipt and what it says of its domain, and confirm it where that is asked for."""
+    from tony.atomic import write_json
     from tony.forecast.climb import Climber, runs_of
+    from tony.forecast.domain import domain
     from tony.forecast.receipt import confirm, make_receipt, save_receipt
     from tony.forecast.report import analyse
 
@@ -312,14 +323,23 @@ def climb(
     reporter.say(
         f"about {seconds / 60:.0f} minutes here, and {target_seconds / 60:.0f} for the target (--confirm)"
     )
-    points = climber.climb()
-    report = analyse(runs_of(points), form)
+    points = [point for point in climber.climb() if point["N"] not in steps.small]
+    report = analyse(runs_of(points), form, ray=steps.settings.ray)
     path = receipt or runs / f"{steps.base.name}-forecast.json"
     result = save_receipt(path, make_receipt(steps, points, report.found))
+    about = domain(steps, points, report.found, runs, climber.material.heldout)
+    beside = path.with_name(f"{path.stem}-domain.json")
+    write_json(beside, about)
     if confirmed:
         point = climber.point(steps.target) or climber.train(steps.target)
         result = confirm(path, point)
-    result = {**result, "receipt": str(path), "warnings": report.warnings}
+    result = {
+        **result,
+        "domain": about,
+        "receipt": str(path),
+        "beside": str(beside),
+        "warnings": report.warnings,
+    }
     if plots is not None:
         from tony.forecast.figures import draw
 

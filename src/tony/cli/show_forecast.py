@@ -153,9 +153,36 @@ def print_receipt(result: dict[str, Any]) -> None:
         typer.echo(
             f"measured {found['loss']:.4f}: the forecast errs by {found['error']:+.2%}, {where} its interval"
         )
+    print_domain(result["domain"])
     for warning in (*result["warnings"], *forecast["warnings"]):
         typer.echo(f"warning: {warning}", err=True)
-    typer.echo(f"receipt: {result['receipt']}")
+    typer.echo(f"receipt: {result['receipt']}; of the domain: {result['beside']}")
+
+
+def print_domain(found: dict[str, Any]) -> None:
+    """What a ladder says of its domain, beside the paper."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from tony.forecast.measured import goal_rows, law_rows, sentences
+
+    console, paper = Console(), found["paper_domain"] or "no row"
+    for title, head, rows in (
+        (f"{found['domain']}, beside the paper's {paper}", ("law", "constant", "value", "90% interval", "paper"), law_rows(found)),
+        ("What reaches a reducible loss", ("goal", "N, data without end", "C, FLOP", "paper's N"), goal_rows(found)),
+    ):  # fmt: skip
+        table = Table(title=title)
+        for column in head:
+            table.add_column(column, justify="left" if column in ("law", "constant", "goal") else "right")
+        for row in rows:
+            table.add_row(*row)
+        console.print(table)
+    for law in found["laws"]:
+        console.print(f"{law['name']}: {law['of']}", highlight=False, markup=False, soft_wrap=True)
+    for line in (*sentences(found), *found["notes"]):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    for name, why in found["refused"].items():
+        typer.echo(f"not fitted: {name}: {why}", err=True)
 
 
 def print_finding(result: dict[str, Any]) -> None:

@@ -1,4 +1,7 @@
-"""Fashion-MNIST as pictures alone: 60,000 + 10,000 grey pictures of 28 x 28, in random crops and flips.
+"""Pictures alone, in random crops and flips: Fashion-MNIST, clip art, photographs, or several of them.
+
+Fashion-MNIST has 60,000 + 10,000 grey pictures of 28 x 28; clip art and photographs are in colour, of any size
+(`gallery.py`), and their crops are reduced to one side.
 
 The crops are what keeps a model from learning pictures by heart, so that training and test loss measure one thing. Test
 pictures are cropped and flipped in the same way: both splits are draws from one distribution.
@@ -13,14 +16,18 @@ from pathlib import Path
 
 import numpy as np
 
+from tony.data.gallery import clipart, photographs
 from tony.data.packages import debian_package
 from tony.data.sources import Split
 from tony.errors import TonyError
-from tony.media import Audio, Document, Image
+from tony.media import Audio, Document, Image, to_size
 from tony.runs.data_recipes import PicturesData
 
 PACKAGE = "dataset-fashion-mnist"
 SHA256 = "39e172fe32dd318ebb3e512220c3beea2fa47d7e20bab348fb4e0922d6beefc0"  # 0.0~git20200523.55506a9-1
+CROPS = {"clipart": 1, "photographs": 64}  # a photograph has as many crops as so many other pictures
+HELD_OUT_COPIES = 16  # of clip art and photographs: fewer are held out than of Fashion-MNIST
+FITTED = 1000  # pictures that a codec is fitted to
 FILES = {"train": "train-images-idx3-ubyte.gz", "heldout": "t10k-images-idx3-ubyte.gz"}
 
 
@@ -29,6 +36,7 @@ class Pictures:
 
     def __init__(self, recipe: PicturesData, seed: int = 0) -> None:
         self.recipe, self.seed = recipe, seed
+        self._shown: dict[Split, list[tuple[str, np.ndarray]]] = {}
 
     @cached_property
     def folder(self) -> Path:
@@ -43,13 +51,42 @@ class Pictures:
             )
         return read_idx(path)
 
+    def shown(self, split: Split) -> list[tuple[str, np.ndarray]]:
+        """What one copy of the split shows: (set, picture), photographs several times."""
+        if split not in self._shown:
+            self._shown[split] = self._read(split)
+        return self._shown[split]
+
+    def _read(self, split: Split) -> list[tuple[str, np.ndarray]]:
+        folder = Path(self.recipe.path) if self.recipe.path else None
+        pairs: list[tuple[str, np.ndarray]] = []
+        for name in self.recipe.sets:
+            match name:
+                case "fashion":
+                    pictures = list(self.pixels(split))
+                case "clipart":
+                    pictures = list(clipart(split, folder))
+                case "photographs":
+                    pictures = photographs(split, folder)
+            pairs += [(name, p) for p in pictures for _ in range(CROPS.get(name, 1))]
+        return pairs
+
     def documents(self, split: Split) -> Iterator[Document]:
         """Every picture, `copies` times in training, each time another crop, in a seeded order."""
-        pictures = self.pixels(split)
+        shown = self.shown(split)
         rng = np.random.default_rng([self.seed, split == "train"])
-        for _ in range(self.recipe.copies if split == "train" else 1):
-            for index in rng.permutation(len(pictures)):
-                yield Document([Image(self.vary(pictures[index], rng)[..., None])])
+        more = 1 if "fashion" in self.recipe.sets else HELD_OUT_COPIES
+        for _ in range(self.recipe.copies if split == "train" else more):
+            for index in rng.permutation(len(shown)):
+                yield Document([self.image(*shown[index], rng)])
+
+    def image(self, name: str, picture: np.ndarray, rng: np.random.Generator) -> Image:
+        """One crop of a picture of a set."""
+        if name == "fashion":
+            return Image(self.vary(picture, rng)[..., None])
+        part = crop(picture, self.recipe.zoom, rng)
+        side = min(self.recipe.side, len(part))
+        return to_size(Image(part), side, side)
 
     def vary(self, picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """A square crop of one side in [28 - crop, 28] at a random place, mirrored or not."""
@@ -63,10 +100,24 @@ class Pictures:
         return iter(())
 
     def images(self) -> Sequence[Image]:
-        return [Image(picture[..., None]) for picture in self.pixels("train")[:1000]]
+        """Whole pictures of Fashion-MNIST, crops of others."""
+        if self.recipe.sets == ("fashion",):
+            return [Image(picture[..., None]) for picture in self.pixels("train")[:FITTED]]
+        shown, rng = self.shown("train"), np.random.default_rng([self.seed, 2])
+        chosen = rng.permutation(len(shown))[:FITTED]
+        return [self.image(*shown[i], rng) for i in chosen]
 
     def sounds(self) -> Sequence[Audio]:
         return []
+
+
+def crop(picture: np.ndarray, zoom: float, rng: np.random.Generator) -> np.ndarray:
+    """A square of `zoom` to 1 of the shorter side at a random place of a picture (height, width, C), mirrored or not."""
+    height, width = picture.shape[:2]
+    side = max(1, round(min(height, width) * rng.uniform(zoom, 1)))
+    top, left = rng.integers(height - side + 1), rng.integers(width - side + 1)
+    part = picture[top : top + side, left : left + side]
+    return np.ascontiguousarray(part[:, ::-1] if rng.random() < 0.5 else part)
 
 
 def read_idx(path: Path) -> np.ndarray:

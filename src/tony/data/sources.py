@@ -46,10 +46,22 @@ def open_source(recipe: Recipe) -> Source:
             from tony.data.pictures import Pictures
 
             return Pictures(recipe.data, recipe.seed)
+        case "pairs":
+            from tony.data.pairs import Pairs
+
+            return Pairs(recipe.data, recipe.seed)
+        case "clips":
+            from tony.data.clips import Clips
+
+            return Clips(recipe.data, recipe.seed)
         case "code":
             from tony.data.code import Code
 
             return Code(recipe.data)
+        case "mathematics":
+            from tony.data.mathematics import Mathematics
+
+            return Mathematics(recipe.data, recipe.seed)
         case "folder":
             from tony.data.folder import FolderSource
 

@@ -14,6 +14,7 @@ from tony.forecast.table import Runs
 
 CUTS = (0.5, 0.65, 0.8)  # shares of the runs, cheapest first, that a form is fitted to; the rest is predicted
 STARTS = 400
+RAY = 0.05  # in log D/N: rows so near to a ray lie on it
 CLOSE = (
     1.1  # a form with fewer constants is taken where its held-out error is at most so many times the least
 )
@@ -42,20 +43,37 @@ def by_size(runs: Runs) -> np.ndarray:
     return np.argsort(runs.column(variable), kind="stable")
 
 
-def heldout_error(runs: Runs, form: Form, delta: float = DELTA) -> float:
-    """The mean absolute log error on the largest runs when fitted to the smaller ones, over several cuts.
+def on_ray(runs: Runs, ray: float | None) -> np.ndarray:
+    """Which rows have the tokens per parameter of what is forecast; all of them where that is None or not known."""
+    if ray is None or not (runs.has("N") and runs.has("D")):
+        return np.ones(len(runs), bool)
+    return np.abs(np.log(runs.column("D") / runs.column("N") / ray)) < RAY
+
+
+def rows_for(runs: Runs, form: Form, ray: float | None) -> Runs:
+    """The rows that a form is fitted to: a law of one variable holds along one ray of tokens per parameter only."""
+    return runs if len(form.variables) > 1 else runs.take(on_ray(runs, ray))
+
+
+def heldout_error(runs: Runs, form: Form, delta: float = DELTA, ray: float | None = None) -> float:
+    """The mean absolute log error on the largest runs (of the ray) when fitted to the smaller ones, over several cuts.
 
     Raises:
         TonyError: the smaller runs cannot determine the form at any cut.
     """
+    size = runs.column(next(v for v in "CDN" if runs.has(v)))
+    marked = on_ray(runs, ray)
     order = by_size(runs)
+    order = order[marked[order]]
     errors, reason = [], None
     for cut in CUTS:
-        rows = max(len(form.parameters) + 1, round(cut * len(runs)))
-        if rows >= len(runs):
+        rows = max(len(form.parameters) + 1, round(cut * len(order)))
+        if rows >= len(order):
             continue
+        # Runs off the ray are fitted too, by forms that they bear on, where they cost no more.
+        chosen = order[:rows] if ray is None else np.flatnonzero(size <= size[order[rows - 1]])
         try:
-            law = fit(runs.take(order[:rows]), form, delta, starts=STARTS)
+            law = fit(rows_for(runs.take(chosen), form, ray), form, delta, starts=STARTS)
         except TonyError as error:
             reason = error
             continue
@@ -63,13 +81,19 @@ def heldout_error(runs: Runs, form: Form, delta: float = DELTA) -> float:
         errors.append(float(np.abs(np.log(law.predict(rest.n, rest.d, rest.c) / rest.loss)).mean()))
     if not errors:
         raise reason or TonyError(
-            f"{len(runs)} rows leave none to predict after the {len(form.parameters) + 1} that {form.formula} needs"
+            f"{len(order)} rows leave none to predict after the {len(form.parameters) + 1} that {form.formula} needs"
         )
     return float(np.mean(errors))
 
 
-def choose(runs: Runs, forms: Sequence[Form] | None = None, delta: float = DELTA) -> Choice:
+def choose(
+    runs: Runs, forms: Sequence[Form] | None = None, delta: float = DELTA, ray: float | None = None
+) -> Choice:
     """The law of the form with the least held-out error at the large end, fitted to all runs.
+
+    Args:
+        ray: tokens per parameter of what is to be forecast: error is measured on runs that have so many, and laws of one
+            variable are fitted to them alone.
 
     Raises:
         TonyError: no form can be fitted.
@@ -79,9 +103,10 @@ def choose(runs: Runs, forms: Sequence[Form] | None = None, delta: float = DELTA
         if not all(runs.has(v) for v in form.variables):
             continue
         try:
-            check_fittable(runs, form)
-            heldout = heldout_error(runs, form, delta)
-            residuals = fit(runs, form, delta, starts=STARTS).residuals()
+            own = rows_for(runs, form, ray)
+            check_fittable(own, form)
+            heldout = heldout_error(runs, form, delta, ray)
+            residuals = fit(own, form, delta, starts=STARTS).residuals()
             candidates.append(Candidate(form, heldout, float(np.abs(residuals).mean())))
         except TonyError as error:
             candidates.append(Candidate(form, None, None, str(error)))
@@ -107,7 +132,7 @@ def choose(runs: Runs, forms: Sequence[Form] | None = None, delta: float = DELTA
                 f"the law errs {best.heldout:.2%} on larger runs than it is fitted to and {best.fitted:.2%} on those it is fitted "
                 "to: it bends differently from the data, and its interval is too narrow far out"
             )
-    return Choice(fit(runs, chosen, delta), tuple(candidates), tuple(warnings))
+    return Choice(fit(rows_for(runs, chosen, ray), chosen, delta), tuple(candidates), tuple(warnings))
 
 
 def _fits(runs: Runs, form: Form) -> bool:

@@ -20,6 +20,7 @@ from tony.errors import TonyError
 from tony.forecast.ladder import Ladder, Rung
 from tony.forecast.table import Runs, checked
 from tony.runs import Recipe, Run, describe_environment
+from tony.runs.recipe import ModelRecipe, TrainRecipe
 from tony.tokens.vocabulary import Vocabulary
 from tony.train.checkpoint import saved_steps
 from tony.train.loop import Losses, Trainer
@@ -43,18 +44,26 @@ class Material:
 class Climber:
     """Trains rungs below `root`, in folders named after their recipes."""
 
-    def __init__(self, ladder: Ladder, root: Path, reporter: Reporter) -> None:
+    def __init__(
+        self, ladder: Ladder, root: Path, reporter: Reporter, material: Material | None = None
+    ) -> None:
         self.ladder, self.root, self.reporter = ladder, Path(root), reporter
-        self._material: Material | None = None
+        self._material = material
 
     @property
     def material(self) -> Material:
-        """Prepared once, in the folder of the ladder's own recipe."""
+        """Prepared once, in a folder of its own: other sizes and learning rates do not make it anew."""
         if self._material is None:
-            run = Run.create(
-                self.ladder.base.model_copy(update={"name": f"{self.ladder.base.name}-data"}), self.root
+            base = self.ladder.base
+            recipe = Recipe(
+                name=f"{base.name}-data",
+                seed=base.seed,
+                data=base.data,
+                vocabulary=base.vocabulary,
+                model=ModelRecipe(context=base.model.context),
+                train=TrainRecipe(jitter=base.train.jitter),
             )
-            self._material = Material(*prepare(run, self.reporter))
+            self._material = Material(*prepare(Run.create(recipe, self.root), self.reporter))
         return self._material
 
     def point(self, rung: Rung) -> dict[str, Any] | None:
@@ -78,7 +87,7 @@ class Climber:
         rates: dict[int, float] = {}
         for rung in (*self.ladder.rungs, self.ladder.target):
             if rung.n not in rates and self.point(rung) is None:
-                rates[rung.n] = self._rate(rung)
+                rates[rung.n] = self.rate(rung)
         open_rungs = [r for r in self.ladder.rungs if self.point(r) is None]
         ladder = sum(rates[r.n] * (r.tokens * (1 - self._shared(r, open_rungs))) for r in open_rungs)
         target = self.ladder.target
@@ -89,8 +98,8 @@ class Climber:
         longer = any(r.n == rung.n and r.tokens > rung.tokens for r in rungs)
         return 1 - self.ladder.settings.decay if longer else 0.0
 
-    def _rate(self, rung: Rung) -> float:
-        """Seconds a token."""
+    def rate(self, rung: Rung) -> float:
+        """Seconds a token of a rung's model, from a few steps."""
         trainer = self.trainer(rung.recipe.model_copy(update={"name": f"{rung.recipe.name}-probe"}))
         trainer.update()
         began = time.perf_counter()
@@ -164,7 +173,8 @@ class Climber:
 
     def _measured(self, rung: Rung, trainer: Trainer) -> dict[str, Any]:
         tokens = self.ladder.settings.heldout_tokens
-        heldout, spread = measure(trainer, trainer.heldout, tokens, seed=0)
+        by_modality = Losses.zero()
+        heldout, spread = measure(trainer, trainer.heldout, tokens, seed=0, losses=by_modality)
         train, train_spread = measure(trainer, trainer.batches, tokens, seed=0)
         chance = 2 * float(
             np.hypot(spread, train_spread)
@@ -183,6 +193,7 @@ class Climber:
             "C": rung.flops,
             "loss": heldout,
             "standard_error": spread,
+            "loss_by_modality": by_modality.by_modality,
             "train_loss": train,
             "seconds": trainer.seconds,
             "sha256": hashlib.sha256((trainer.run.path / "metrics.jsonl").read_bytes()).hexdigest(),
@@ -190,8 +201,13 @@ class Climber:
         }
 
 
-def measure(trainer: Trainer, batches: Batches, tokens: int, seed: int) -> tuple[float, float]:
-    """The loss in nats per counted id on about `tokens` positions of seeded windows, and its standard error."""
+def measure(
+    trainer: Trainer, batches: Batches, tokens: int, seed: int, losses: Losses | None = None
+) -> tuple[float, float]:
+    """The loss in nats per counted id on about `tokens` positions of seeded windows, and its standard error.
+
+    What each modality adds to it is added to `losses`, where those are given.
+    """
     import torch
 
     count = min(len(batches.packing), max(2, tokens // batches.context))
@@ -199,9 +215,11 @@ def measure(trainer: Trainer, batches: Batches, tokens: int, seed: int) -> tuple
     sums, counts = [], []
     with torch.no_grad():
         for part in np.array_split(windows, -(-count // MOST_WINDOWS)):
-            _, _, losses = trainer.loss([int(w) for w in part], batches)
-            sums.append(losses.sums.sum())
-            counts.append(losses.counts.sum())
+            _, _, found = trainer.loss([int(w) for w in part], batches)
+            sums.append(found.sums.sum())
+            counts.append(found.counts.sum())
+            if losses is not None:
+                losses.add(found.sums, found.counts)
     total = Losses(np.array([sum(sums)]), np.array([sum(counts)])).mean
     means = np.array(sums) / np.array(counts)
     return total, float(means.std() / np.sqrt(len(means)))

@@ -42,6 +42,18 @@ class SizeLaw:
         return float(np.exp(self.log_g + self.beta * np.log(flops)))
 
 
+@dataclass(frozen=True)
+class SizeRule:
+    """N_opt = G C^beta as a law of losses is saved with it; `by` says what found it."""
+
+    beta: float
+    log_g: float
+    by: str
+
+    def size(self, flops: float) -> float:
+        return float(np.exp(self.log_g + self.beta * np.log(flops)))
+
+
 def pareto(c: np.ndarray, loss: np.ndarray) -> np.ndarray:
     """Rows, in order of compute, that are better than every one that is as cheap or cheaper."""
     order = np.lexsort((loss, c))

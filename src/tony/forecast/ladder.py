@@ -21,6 +21,9 @@ from tony.errors import TonyError
 from tony.forecast.memory import Shape
 from tony.runs import Recipe, load_recipe
 
+# A model with fewer parameters than so many times its context is off the trend: those of 3 and 4 times were, those of 24 and
+# 32 times were not (Henighan et al. 2020, appendix; the limit lies between).
+SMALL = 10
 WARMUP = 0.1  # of the shortest branch of a size; the same steps for all its branches
 
 
@@ -81,6 +84,11 @@ class Ladder:
             total += sum(_decay_flops(rung) for rung in branches)
             total += max(_begin_flops(rung) for rung in branches)
         return total
+
+    @property
+    def small(self) -> set[int]:
+        """Sizes N that are left out of fits: small against their context."""
+        return {rung.n for rung in self.rungs if rung.n < SMALL * rung.recipe.model.context}
 
     @property
     def largest(self) -> float:

@@ -162,6 +162,7 @@ def plan(
     mfu: float = 0.4,
     with_embeddings: bool = False,
     node: int = 8,
+    shares: tuple[float, ...] = OVERTRAINED,
 ) -> list[Choice]:
     """The compute-optimal run and over-trained ones (smaller, on more tokens, at the same compute).
 
@@ -170,6 +171,7 @@ def plan(
         with_embeddings: whether the law's N counts embedding and readout.
         mfu: model FLOP utilisation that is reached.
         node: GPUs of a machine, the most that tensor parallelism spans.
+        shares: sizes that are planned, as shares of the compute-optimal one.
 
     Raises:
         TonyError: a size that is too small, or a number that is not positive.
@@ -181,7 +183,7 @@ def plan(
         raise TonyError(f"--mfu {mfu:g}: utilisation is at most 1; 0.4 is usual")
     batch = batch_tokens or batch_for(flops, context)
     choices = []
-    for share in OVERTRAINED:
+    for share in shares:
         n = optimum[0] * share
         d = flops / (6 * n)
         name = "compute-optimal" if share == 1 else f"over-trained, 1/{round(1 / share)} the size"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,10 @@ import numpy as np
 
 from tony.atomic import write_json
 from tony.errors import TonyError
-from tony.forecast.choose import CLOSE, Candidate, choose
+from tony.forecast.choose import CLOSE, Candidate, choose, rows_for
 from tony.forecast.fit import DELTA, Law, fit
 from tony.forecast.forms import form_named
-from tony.forecast.frontier import SizeLaw, fit_frontier, fit_size
+from tony.forecast.frontier import SizeLaw, SizeRule, fit_frontier, fit_size
 from tony.forecast.interval import Bootstrap, Prediction, bootstrap
 from tony.forecast.isoflop import IsoFlops, fit_isoflops
 from tony.forecast.table import Runs, checked, name_rows
@@ -57,17 +57,23 @@ class Report:
                 "loss": _prediction(loss),
                 "by": "law",
             }
-        size = self.isoflops if self.isoflops is not None and self.isoflops.beta is not None else self.size
+        size = self.size_rule
         n = size.size(flops) if size is not None else None
         answer: dict[str, Any] = {"flops": flops, "N": None, "D": None, "loss": None, "by": None}
-        if n is not None:
-            by = "iso-FLOP profiles" if size is self.isoflops else "convex hull"
-            answer |= {"N": _value(n), "D": _value(flops / 6 / n), "by": by}
+        if size is not None:
+            answer |= {"N": _value(n), "D": _value(flops / 6 / n), "by": size.by}
         if self.law.form.variables == ("C",):
             answer["loss"] = _prediction(self.found.predict(C=flops))
         elif self.frontier is not None:
             answer["loss"] = {"value": float(self.frontier.predict(C=flops)), "by": "frontier"}
         return answer
+
+    @property
+    def size_rule(self) -> SizeRule | None:
+        """The compute-optimal size by profiles, else by the hull."""
+        if self.isoflops is not None and self.isoflops.beta is not None:
+            return SizeRule(self.isoflops.beta, self.isoflops.log_g, "iso-FLOP profiles")
+        return self.size and SizeRule(self.size.beta, self.size.log_g, "convex hull")
 
     def _shares(self, flops: float) -> dict[str, tuple[float, float, float]]:
         """`Bootstrap.optimum`, its intervals covering the law beside it too."""
@@ -121,23 +127,29 @@ class Report:
 
 
 def analyse(
-    runs: Runs, form: str = "auto", delta: float = DELTA, resamples: int = 1000, seed: int = 0
+    runs: Runs,
+    form: str = "auto",
+    delta: float = DELTA,
+    resamples: int = 1000,
+    seed: int = 0,
+    ray: float | None = None,
 ) -> Report:
     """Everything that can be fitted to `runs`.
 
     Args:
         form: a form's name, or "auto" for the one with the least held-out error at the large end.
+        ray: tokens per parameter of what is to be forecast, as `choose` takes it.
 
     Raises:
         TonyError: nothing can be fitted, or the form that was asked for cannot.
     """
     warnings, candidates = list(runs.warnings), ()
     if form == "auto":
-        choice = choose(runs, delta=delta)
+        choice = choose(runs, delta=delta, ray=ray)
         law, candidates = choice.law, choice.candidates
         warnings += choice.warnings
     else:
-        law = fit(runs, form_named(form), delta)
+        law = fit(rows_for(runs, form_named(form), ray), form_named(form), delta)
     warnings += strange_rows(law) + strange_constants(law)
     refused: dict[str, str] = {}
 
@@ -216,8 +228,8 @@ def strange_constants(law: Law) -> list[str]:
     return warnings
 
 
-def save_law(path: Path, found: Bootstrap) -> None:
-    """Write a law with the rows that made it; `load_law` brings back law and intervals."""
+def save_law(path: Path, found: Bootstrap, size: SizeRule | None = None) -> None:
+    """Write a law with the rows that made it, and a law of sizes; `load_law` brings back law and intervals."""
     law, runs = found.law, found.law.runs
     columns = {
         name: None if getattr(runs, name) is None else getattr(runs, name).tolist()
@@ -231,6 +243,7 @@ def save_law(path: Path, found: Bootstrap) -> None:
         "delta": law.delta if np.isfinite(law.delta) else None,
         "in_logs": law.in_logs,
         "resamples": len(found.theta),
+        "size": size and asdict(size),
         "runs": columns,
     }
     write_json(path, value)
@@ -260,6 +273,12 @@ def load_law(path: Path, seed: int = 0) -> Bootstrap:
         raise TonyError(
             f"{path}: holds no law ({error}). Make one: tony forecast fit DATA.csv --save LAW.json"
         ) from None
+
+
+def load_size(path: Path) -> SizeRule | None:
+    """The law of the compute-optimal size beside the law in a file that `load_law` read, if one was saved."""
+    value = json.loads(Path(path).read_text(encoding="utf-8")).get("size")
+    return value and SizeRule(float(value["beta"]), float(value["log_g"]), str(value["by"]))
 
 
 def law_from_constants(form: str, constants: dict[str, float], runs: Runs) -> Law:
