@@ -66,14 +66,17 @@ def heldout_error(runs: Runs, form: Form, delta: float = DELTA, ray: float | Non
     order = by_size(runs)
     order = order[marked[order]]
     errors, reason = [], None
+    alone = ray is None or len(form.variables) == 1  # or runs off the ray bear on it too
+    least = len(form.parameters) + 1
     for cut in CUTS:
-        rows = max(len(form.parameters) + 1, round(cut * len(order)))
+        rows = max(least if alone else 2, round(cut * len(order)))
         if rows >= len(order):
             continue
-        # Runs off the ray are fitted too, by forms that they bear on, where they cost no more.
-        chosen = order[:rows] if ray is None else np.flatnonzero(size <= size[order[rows - 1]])
+        chosen = order[:rows] if alone else np.flatnonzero(size <= size[order[rows - 1]])
+        if len(chosen) < least:
+            continue
         try:
-            law = fit(rows_for(runs.take(chosen), form, ray), form, delta, starts=STARTS)
+            law = fit(runs.take(chosen), form, delta, starts=STARTS)
         except TonyError as error:
             reason = error
             continue
@@ -102,6 +105,8 @@ def choose(
     for form in forms or FORMS.values():
         if not all(runs.has(v) for v in form.variables):
             continue
+        if ray is not None and runs.has("C") and form.variables in (("N",), ("D",)):
+            continue  # along a ray these are the law in C
         try:
             own = rows_for(runs, form, ray)
             check_fittable(own, form)

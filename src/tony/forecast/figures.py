@@ -12,6 +12,7 @@ from tony.forecast.fit import predict
 from tony.forecast.frontier import pareto
 from tony.forecast.interval import LEVEL
 from tony.forecast.report import Report
+from tony.forecast.table import Runs
 
 INK, ACCENT, SOFT = "#1f2933", "#c2410c", "#9aa5b1"
 STYLE = {
@@ -61,8 +62,8 @@ def _compute(pyplot: Any, report: Report, at: list[dict[str, float]]) -> Any:
     """Loss against compute: every row, the law along it, and the forecasts with their intervals."""
     runs, law = report.runs, report.law
     figure, axes = pyplot.subplots(figsize=(8.2, 4.8), layout="constrained")
-    x, label = _abscissa(report)
-    _scatter(figure, axes, report, x, runs.loss)
+    x, label = _abscissa(runs)
+    _scatter(figure, axes, runs, x, runs.loss)
     if runs.has("C") and report.frontier is not None:
         rows = pareto(runs.c, runs.loss)
         axes.plot(
@@ -152,9 +153,9 @@ def _residuals(pyplot: Any, report: Report, at: list[dict[str, float]]) -> Any:
     figure, (left, right) = pyplot.subplots(
         1, 2, figsize=(9.4, 3.8), layout="constrained", width_ratios=(4, 1), sharey=True
     )
-    x, label = _abscissa(report)
+    x, label = _abscissa(report.law.runs)
     left.axhline(0, color=INK, lw=1)
-    _scatter(figure, left, report, x, residuals, beside=[left, right])
+    _scatter(figure, left, report.law.runs, x, residuals, beside=[left, right])
     left.set(xscale="log", xlabel=label, ylabel="100 log(measured / fitted)", title="Residuals (%)")
     left.margins(y=0.15)
     right.hist(
@@ -168,13 +169,10 @@ def _residuals(pyplot: Any, report: Report, at: list[dict[str, float]]) -> Any:
     return figure
 
 
-def _scatter(
-    figure: Any, axes: Any, report: Report, x: np.ndarray, y: np.ndarray, beside: Any = None
-) -> None:
+def _scatter(figure: Any, axes: Any, runs: Runs, x: np.ndarray, y: np.ndarray, beside: Any = None) -> None:
     """The rows, coloured by size where it is known; the colours' scale stands beside `beside`."""
     from matplotlib.colors import LogNorm
 
-    runs = report.runs
     if not runs.has("N") or runs.n.min() == runs.n.max() or x is runs.n:
         axes.plot(x, y, "o", color="#3b6fb6", ms=5, alpha=0.85, mew=0)
         return
@@ -189,8 +187,7 @@ def _scientific(value: float) -> str:
     return power if mantissa == "1.0" else rf"{mantissa} $\times$ {power}"
 
 
-def _abscissa(report: Report) -> tuple[np.ndarray, str]:
-    runs = report.runs
+def _abscissa(runs: Runs) -> tuple[np.ndarray, str]:
     if runs.has("C"):
         return runs.c, "compute C (FLOP)"
     return (runs.n, "parameters N") if runs.has("N") else (runs.d, "training tokens D")
