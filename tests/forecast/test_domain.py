@@ -148,9 +148,7 @@ def test_nats_a_picture_are_those_of_its_ids(ladder, climbed):
             return 10
 
     root, points = climbed
-    found = domain(
-        ladder, points, bootstrap(fit(runs_of(points), "overtraining"), 50), root, Shard(), 0
-    )
+    found = domain(ladder, points, bootstrap(fit(runs_of(points), "overtraining"), 50), root, Shard(), 0)
     law = constants(found, "L(C)")
     picture = found["image"]["laws"]["L(C)"]
     assert found["image"]["tokens"] == 65
@@ -187,9 +185,7 @@ def test_a_law_without_an_entropy_tells_none(ladder, tmp_path):
 def test_modalities_have_laws_of_their_own(ladder, climbed):
     root, points = climbed
     both = [{**p, "loss_by_modality": {"image": p["loss"], "text": 2 * p["loss"]}} for p in points]
-    found = domain(
-        ladder, both, bootstrap(fit(runs_of(points), "overtraining"), 50), root, resamples=0
-    )
+    found = domain(ladder, both, bootstrap(fit(runs_of(points), "overtraining"), 50), root, resamples=0)
     image, text = (constants(found, f"L(N), {m}") for m in ("image", "text"))
     assert text["E"]["value"] == pytest.approx(2 * image["E"]["value"], rel=0.02)
 

@@ -52,7 +52,9 @@ def climbed(ladder, tmp_path_factory):
 
 
 def test_the_shipped_recipes_are_planned(repository):
-    for name in ("images", "code"):
+    names = [path.stem for path in (repository / "recipes" / "ladders").glob("*.toml")]
+    assert {"images", "video", "text-to-image", "image-to-text", "mathematics", "code"} <= set(names)
+    for name in names:
         ladder = load_ladder(repository / "recipes" / "ladders" / f"{name}.toml")
         assert ladder.flops <= ladder.settings.allowance
         assert ladder.target.flops == pytest.approx(ladder.settings.beyond * ladder.largest, rel=0.5)

@@ -80,7 +80,9 @@ def test_the_study_learns_more_from_more_data_and_reads_what_is_finished(climber
     assert len(d) == 4 and d == sorted(d)
     assert loss[-1] < loss[0] < np.log(8) + 0.5
     for row in finding.rows:
-        assert row[5] <= 1.05 * row[4]  # a decay never counts against it, but for the sample it is measured on
+        assert (
+            row[5] <= 1.05 * row[4]
+        )  # a decay never counts against it, but for the sample it is measured on
     assert any("Climb the ladder first" in w for w in finding.warnings)
     json.dumps(finding.to_dict(), allow_nan=False)
     monkeypatch.setattr(data, "train", lambda *_: pytest.fail("trained again"))
