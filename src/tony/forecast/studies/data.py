@@ -54,7 +54,7 @@ def run(climber: Climber) -> Finding:
     fresh = [d for d, documents in sets if least_loss(climber, rung, d) is None]
     if fresh:
         climber.reporter.say(
-            f"{len(fresh)} sets of {fresh[0]:,} to {fresh[-1]:,} tokens, at the cost of about {EXPECTED:.0f} epochs of each:"
+            f"sets of {fresh[0]:,} to {fresh[-1]:,} tokens ({len(fresh)}), at the cost of about {EXPECTED:.0f} epochs of each:"
         )
         announce(climber, [rung_of(climber, rung, sum(fresh))], EXPECTED)
     points = []
