@@ -344,5 +344,7 @@ def climb(
         from tony.forecast.figures import draw
 
         at = {k: float(result["target"][k]) for k in "NDC"}
+        if "confirmation" in result:
+            at["loss"] = result["confirmation"]["loss"]
         result["plots"] = [str(p) for p in draw(report, plots, [at])]
     return result

@@ -29,7 +29,7 @@ def draw(report: Report, folder: str | Path, at: list[dict[str, float]] | None =
     """Write compute.png, isoflop.png (where there are profiles) and residuals.png below `folder`.
 
     Args:
-        at: forecasts to mark, each with its N, D, C.
+        at: forecasts to mark, each with its N, D, C, and "loss" where that was measured since.
 
     Raises:
         TonyError: the folder cannot be written.
@@ -91,12 +91,23 @@ def _compute(pyplot: Any, report: Report, at: list[dict[str, float]]) -> Any:
         axes.fill_between(grid, low, high, color=ACCENT, alpha=0.16, lw=0)
         axes.plot(grid, law.predict(**values), color=ACCENT, lw=2, label=name)
     for point in far:
-        forecast = report.found.predict(**point)
+        forecast = report.found.predict(**{k: v for k, v in point.items() if k != "loss"})
         place = _compute_of(point, label)
         axes.errorbar(
             place, forecast.loss, [[forecast.loss - forecast.low], [forecast.high - forecast.loss]],
             fmt="D", color=ACCENT, mfc="white", ms=7, capsize=4, label=f"forecast {forecast.loss:.4g}",
         )  # fmt: skip
+        if "loss" in point:
+            axes.plot(
+                place,
+                point["loss"],
+                "x",
+                color=INK,
+                ms=8,
+                mew=2,
+                zorder=6,
+                label=f"measured {point['loss']:.4g}",
+            )
     if law.irreducible > 0.2 * runs.loss.min():
         axes.axhline(law.irreducible, color=SOFT, lw=1, ls=":")
         axes.annotate(
@@ -201,11 +212,14 @@ def _compute_of(point: dict[str, float], label: str) -> float | None:
 
 
 def _along(report: Report, grid: np.ndarray, label: str) -> tuple[dict[str, np.ndarray], str] | None:
-    """The law along the axis: in its one variable, or at the optimum of each budget."""
+    """The law along the axis: in its one variable, on the report's ray, or at the optimum of each budget."""
     law = report.law
     if law.form.variables == ({"c": "C", "p": "N", "t": "D"}[label[0]],):
         return {law.form.variables[0]: grid}, f"law and {LEVEL:.0%} interval"
     if law.form.variables == ("N", "D") and label.startswith("compute"):
+        if report.ray is not None:
+            n = np.sqrt(grid / (6 * report.ray))
+            return {"N": n, "D": report.ray * n}, f"law at D/N = {report.ray:g}, {LEVEL:.0%} interval"
         try:
             best = np.array([law.optimum(flops) for flops in grid])
         except TonyError:

@@ -30,6 +30,7 @@ class Report:
 
     Attributes:
         beside: where the law's form fixes how N and D share a budget, the joint law if it predicts as well.
+        ray: tokens per parameter of what is to be forecast, where that was said.
     """
 
     runs: Runs
@@ -41,6 +42,7 @@ class Report:
     refused: dict[str, str]
     warnings: list[str] = field(default_factory=list)
     beside: Bootstrap | None = None
+    ray: float | None = None
 
     @property
     def law(self) -> Law:
@@ -177,7 +179,7 @@ def analyse(
                 "the form of the law says N ~ C^0.5; E + A / N^a + B / D^b predicts as well and says "
                 f"C^{beside.optimum(1e20)['exponent'][0]:.3f}: intervals of the optimal N and D cover both (or choose: --form joint)"
             )
-    return Report(runs, found, candidates, frontier, size, isoflops, refused, warnings, beside)
+    return Report(runs, found, candidates, frontier, size, isoflops, refused, warnings, beside, ray)
 
 
 def _as_good(candidates: Sequence[Candidate], law: Law, other: str) -> bool:
