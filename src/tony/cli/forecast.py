@@ -269,9 +269,9 @@ def study(
         finding = run(Climber(steps, runs, reporter))
     folder = out or runs / "studies"
     stem = f"{steps.base.name}-{name}"
-    result = {**finding.to_dict(), "picture": str(folder / f"{stem}.png")}
     finding.draw(folder / f"{stem}.png")
-    write_json(folder / f"{stem}.json", result)
+    write_json(folder / f"{stem}.json", finding.to_dict())
+    result = {**finding.to_dict(), "picture": str(folder / f"{stem}.png")}
     if as_json:
         from tony.cli.show import print_json
 

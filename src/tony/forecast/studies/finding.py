@@ -71,9 +71,25 @@ class Finding:
             axes.set(xlabel=self.axes.x, ylabel=self.axes.y, title=f"{self.domain}: {self.study}")
             if "x" in self.axes.log:
                 axes.set_xscale("log")
+                _few_marks(axes.xaxis)
             if "y" in self.axes.log:
                 axes.set_yscale("log")
             if len(self.curves) > 1:
-                axes.legend(fontsize=9)
+                axes.legend(
+                    fontsize=9, loc="upper left", bbox_to_anchor=(1, 1)
+                )  # beside: curves fill the rest
             path.parent.mkdir(parents=True, exist_ok=True)
             figure.savefig(path)
+
+
+def _few_marks(axis: Any) -> None:
+    """1, 2 and 5 of each power of ten on a short logarithmic axis, whose usual marks would run into each other."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    low, high = axis.get_view_interval()
+    if low > 0 and high / low < 300:
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter(
+            FuncFormatter(lambda value, _: f"{value:,.0f}" if 1 <= value < 1e6 else f"{value:.0e}")
+        )
+        axis.set_minor_formatter(NullFormatter())

@@ -137,8 +137,8 @@ def _finding(
         "infogain": [m.infogain for m in tuned],
     }
     rows = [
-        [rung.n, m.information, NORMAL_90 * m.information_error, m.at_least, NORMAL_90 * m.at_least_error, raw, raw / m.information,
-         m.text, m.infogain, NORMAL_90 * m.infogain_error]
+        [rung.n, m.information, round(NORMAL_90 * m.information_error, 3), m.at_least, round(NORMAL_90 * m.at_least_error, 3), raw,
+         m.text, m.infogain]
         for rung, m, raw in zip(rungs, tuned, untuned, strict=True)
     ]  # fmt: skip
     laws = {name: fit_log(np.array(n), np.array(y)) for name, y in values.items()} if len(n) >= 3 else {}
@@ -161,7 +161,7 @@ def _finding(
     return Finding(
         study="information",
         domain=base.name,
-        columns=("N", "I", "+-", "at least", "+- ", "untuned", "ratio", "L(text)", "infogain", "+-  "),
+        columns=("N", "I", "+-", "at least", "+- ", "untuned", "L(text)", "infogain"),
         rows=rows,
         axes=Axes("N", "nats an example"),
         curves=curves,
