@@ -157,11 +157,13 @@ def memory_part(_: argparse.Namespace) -> dict:
 def page_part(_: argparse.Namespace) -> dict:
     """docs/forecast-measured.md from what ladders (--domain) and studies left beside the receipts."""
     from tony.forecast.measured import page
+    from tony.forecast.receipt import read_receipt
 
     domains = [json.loads(path.read_text()) for path in sorted(RECEIPTS.glob("*-domain.json"))]
     studies = [json.loads(path.read_text()) for path in sorted((RECEIPTS / "studies").glob("*.json"))]
     if domains:
-        PAGE.write_text(page(domains, studies))
+        kept = [path for path in sorted(RECEIPTS.glob("*.json")) if not path.stem.endswith("-domain")]
+        PAGE.write_text(page(domains, studies, [read_receipt(path) for path in kept]))
     return {"domains": [d["domain"] for d in domains], "studies": len(studies), "ok": bool(domains)}
 
 

@@ -155,7 +155,12 @@ def test_nats_a_picture_are_those_of_its_ids(ladder, climbed):
     assert picture["irreducible"] == pytest.approx(65 * law["E"]["value"])
     at_one = (law["C0"]["value"] / picture["C0"]) ** law["alpha"]["value"]
     assert 65 * at_one == pytest.approx(1.0)
-    text = page([found])
+    forecast = {"loss": 2.5, "low": 2.4, "high": 2.6}
+    kept = {"domain": "images", "law": {"form": "joint"}, "beyond": 30.4, "forecast": forecast}
+    confirmed = kept | {"confirmation": {"loss": 2.0, "error": 0.25, "inside": False}}
+    text = page([found], receipts=[kept, confirmed])
+    assert "| images | joint | 30 | 2.5000 | 2.4000 to 2.6000 | - | - |" in text
+    assert "| 2.0000 | +25.00%, outside |" in text
     assert "nats a picture" in text and "1 nats an image" in text and text.count("| L(C) | C0 PF-days |") == 1
 
 

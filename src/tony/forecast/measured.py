@@ -87,12 +87,17 @@ def around(value: dict[str, float | None] | None) -> str:
     return _number(value["value"], "none") + (f" (90%: {interval})" if interval != "-" else "")
 
 
-def page(domains: Sequence[dict[str, Any]], findings: Sequence[dict[str, Any]] = ()) -> str:
-    """Markdown: constants of every domain beside the paper's, what is irreducible, what sizes reach, and studies.
+def page(
+    domains: Sequence[dict[str, Any]],
+    findings: Sequence[dict[str, Any]] = (),
+    receipts: Sequence[dict[str, Any]] = (),
+) -> str:
+    """Markdown: forecasts and what came of them, constants beside the paper's, what is irreducible, what sizes reach, studies.
 
     Args:
         domains: of `domain.domain`.
         findings: of studies, `Finding.to_dict`, put under their domains.
+        receipts: of `receipt.read_receipt`.
     """
     lines = [
         "# What the ladders found",
@@ -101,7 +106,28 @@ def page(domains: Sequence[dict[str, Any]], findings: Sequence[dict[str, Any]] =
         "intervals are 90%, by a bootstrap over runs; the paper is Henighan et al. 2020, whose data are others: its constants "
         "show what is usual, and are no target.",
     ]
-    for domain in domains:
+    if receipts:
+        head = (
+            "domain",
+            "law",
+            "compute, times the largest run's",
+            "forecast",
+            "90% interval",
+            "measured",
+            "error",
+        )
+        lines += [
+            "",
+            "## Forecasts, written before their targets were trained",
+            "",
+            *_table(head, [*map(_kept, receipts)]),
+        ]
+    known = [domain["domain"] for domain in domains]
+    others = [{"domain": name} for name in dict.fromkeys(f["domain"] for f in findings) if name not in known]
+    for domain in (*domains, *others):
+        if domain in others:
+            lines += ["", f"## {domain['domain']}", *_studies(domain["domain"], findings)]
+            continue
         lines += [
             "",
             f"## {domain['domain']}",
@@ -117,11 +143,37 @@ def page(domains: Sequence[dict[str, Any]], findings: Sequence[dict[str, Any]] =
         lines += (
             ["", *(f"- {note[0].upper()}{note[1:]}." for note in domain["notes"])] if domain["notes"] else []
         )
-        for finding in (f for f in findings if f["domain"] == domain["domain"]):
-            lines += ["", f"### {finding['study']}", ""]
-            lines += _table(finding["columns"], [[_cell(v) for v in row] for row in finding["rows"]])
-            lines += ["", *(f"- {answer}" for answer in (*finding["answers"], *finding["warnings"]))]
+        lines += _studies(domain["domain"], findings)
     return "\n".join(lines) + "\n"
+
+
+def _kept(receipt: dict[str, Any]) -> tuple[str, ...]:
+    """The row of a receipt."""
+    forecast, truth = receipt["forecast"], receipt.get("confirmation")
+    came = (
+        (f"{truth['loss']:.4f}", f"{truth['error']:+.2%}" + ("" if truth["inside"] else ", outside"))
+        if truth
+        else ("-", "-")
+    )
+    interval = f"{forecast['low']:.4f} to {forecast['high']:.4f}"
+    return (
+        receipt["domain"],
+        receipt["law"]["form"],
+        f"{receipt['beyond']:.0f}",
+        f"{forecast['loss']:.4f}",
+        interval,
+        *came,
+    )
+
+
+def _studies(domain: str, findings: Sequence[dict[str, Any]]) -> list[str]:
+    """The tables and answers of a domain's studies."""
+    lines: list[str] = []
+    for finding in (f for f in findings if f["domain"] == domain):
+        lines += ["", f"### {finding['study']}", ""]
+        lines += _table(finding["columns"], [[_cell(v) for v in row] for row in finding["rows"]])
+        lines += ["", *(f"- {answer}" for answer in (*finding["answers"], *finding["warnings"]))]
+    return lines
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
