@@ -3,10 +3,10 @@
     python benchmarks/forecast.py [--parts fit,published,coverage,memory,entropy,receipts,page] [--gadre CSV] [--runs FOLDER]
     python benchmarks/forecast.py --domain images [--runs FOLDER]      # ladder, forecast and confirmation; resumable
 
-Parts (seconds on two quiet cores): fit (20), coverage (20), memory (60), page (0: docs/forecast-measured.md from
-what --domain left), published (5; needs the 104 models of Gadre et al., MIT,
-github mlfoundations/scaling, flattened to a CSV), entropy (15 minutes: networks trained on sources whose entropy is known),
-receipts (0: what --domain left in benchmarks/receipts). Everything says how long it took; the last line is JSON.
+Parts (seconds on two quiet cores): fit (5), published (1; needs the 104 models of Gadre et al., MIT, github
+mlfoundations/scaling, flattened to a CSV), coverage (20), memory (40), entropy (12 minutes: networks trained on sources whose
+entropy is known), receipts (0: what --domain left in benchmarks/receipts) and page (0: docs/forecast-measured.md from the
+same). Everything says how long it took; the last line is JSON.
 """
 
 from __future__ import annotations
@@ -350,7 +350,7 @@ def domain_part(options: argparse.Namespace) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--parts", default=",".join(PARTS))
-    parser.add_argument("--domain", help="run this ladder instead (images, code)")
+    parser.add_argument("--domain", help="run this ladder instead: a name in recipes/ladders")
     parser.add_argument("--set", nargs="*", default=[], help="key=value for the ladder")
     parser.add_argument(
         "--gadre", type=Path, default=HERE.parents[1] / "shared" / "data" / "gadre_104_models.csv"
