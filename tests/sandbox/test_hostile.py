@@ -3,6 +3,7 @@
 The suite can fail: with a layer removed, the programs that it stops do get out, and a program that is right passes.
 """
 
+import gc
 import os
 from pathlib import Path
 
@@ -34,6 +35,7 @@ def test_none_gets_out_or_passes_and_the_worker_stays_well(suite, host):
     with Sandbox(LIMITS, workers=1, calibrate=False) as sandbox:
         honest = FunctionProgram(suite.HONEST, "f", suite.TEST)
         assert sandbox.run(honest).passed
+        gc.collect()  # what tests before this one left open is not ours
         before = len(os.listdir("/proc/self/fd"))
         for hostile in suite.read_suite():
             found = sandbox.run(hostile.program(host.places))
@@ -42,7 +44,7 @@ def test_none_gets_out_or_passes_and_the_worker_stays_well(suite, host):
                 wrong.append((hostile.theme, hostile.name, str(found.ending), found.detail, host.damage()))
             if not sandbox.run(honest).passed:
                 wrong.append((hostile.theme, hostile.name, "the worker is not well"))
-        assert len(os.listdir("/proc/self/fd")) == before
+        assert len(os.listdir("/proc/self/fd")) <= before
     assert not wrong, "\n".join(map(str, wrong))
 
 
