@@ -265,12 +265,18 @@ def study(
 
     run = study_named(name)
     steps = _ladder(recipe, overrides)
+    folder = out or runs / "studies"
+    try:  # before anything is trained
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TonyError(
+            f"{folder}: cannot be made ({error.strerror}). Choose another folder (--out)"
+        ) from None
     with Terminal() as reporter:
         finding = run(Climber(steps, runs, reporter))
-    folder = out or runs / "studies"
     stem = f"{steps.base.name}-{name}"
-    finding.draw(folder / f"{stem}.png")
     write_json(folder / f"{stem}.json", finding.to_dict())
+    finding.draw(folder / f"{stem}.png")
     result = {**finding.to_dict(), "picture": str(folder / f"{stem}.png")}
     if as_json:
         from tony.cli.show import print_json

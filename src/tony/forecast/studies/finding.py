@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tony.atomic import replacing
 from tony.forecast.figures import STYLE
 
 
@@ -53,7 +54,11 @@ class Finding:
         return asdict(self)
 
     def draw(self, path: Path) -> None:
-        """The figure as PNG."""
+        """The figure as PNG.
+
+        Raises:
+            TonyError: it cannot be written.
+        """
         from matplotlib import rc_context
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -78,8 +83,8 @@ class Finding:
                 axes.legend(
                     fontsize=9, loc="upper left", bbox_to_anchor=(1, 1)
                 )  # beside: curves fill the rest
-            path.parent.mkdir(parents=True, exist_ok=True)
-            figure.savefig(path)
+            with replacing(path) as temporary:
+                figure.savefig(temporary, format="png")
 
 
 def _few_marks(axis: Any) -> None:
@@ -90,6 +95,6 @@ def _few_marks(axis: Any) -> None:
     if low > 0 and high / low < 300:
         axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.set_major_formatter(
-            FuncFormatter(lambda value, _: f"{value:,.0f}" if 1 <= value < 1e6 else f"{value:.0e}")
+            FuncFormatter(lambda value, _: f"{value:,.0f}" if 1 <= value < 1e6 else f"{value:g}")
         )
         axis.set_minor_formatter(NullFormatter())
