@@ -51,6 +51,7 @@ def test_sizes_are_of_compute_in_flop():
         ({"kind": "pictures"}, {"kind": "patches", "side": 64}, None),
         ({"kind": "pictures"}, {"kind": "patches", "side": 128}, "image VQ 16x16"),
         ({"kind": "code"}, False, "language"),
+        ({"kind": "dictionary"}, False, "language"),
         ({"kind": "mathematics"}, False, "mathematics"),
         ({"kind": "pairs", "direction": "image->text"}, {"kind": "grey", "side": 8}, "image->text, image"),
         ({"kind": "clips"}, {"kind": "grey", "side": 8}, "video"),

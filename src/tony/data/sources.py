@@ -58,6 +58,10 @@ def open_source(recipe: Recipe) -> Source:
             from tony.data.code import Code
 
             return Code(recipe.data)
+        case "dictionary":
+            from tony.data.dictionary import Dictionary
+
+            return Dictionary(recipe.data)
         case "mathematics":
             from tony.data.mathematics import Mathematics
 

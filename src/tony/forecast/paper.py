@@ -90,8 +90,10 @@ def paper_domain(recipe: Recipe) -> str | None:
     which has the L(C) of both), text and code as language.
     """
     data, image = recipe.data, recipe.vocabulary.image
-    if data.kind in ("mathematics", "code"):
-        return "mathematics" if data.kind == "mathematics" else "language"
+    if data.kind == "mathematics":
+        return "mathematics"
+    if data.kind in ("dictionary", "code"):
+        return "language"
     if data.kind == "clips":
         return "video"
     if data.kind == "pairs":

@@ -139,8 +139,23 @@ class MathematicsData(Section):
     path: str = Field("", description="folder of the wheels; empty = fetched with pip")
 
 
+class DictionaryData(Section):
+    """English prose: the definitions of Webster's dictionary of 1913 and of WordNet (see data/dictionary.py)."""
+
+    kind: Literal["dictionary"] = "dictionary"
+    path: str = Field("", description="where the package is unpacked; empty = fetched with apt-get")
+    held_out: float = Field(0.05, gt=0, lt=0.5, description="share of the text that is never trained on")
+
+
 AnyData = Annotated[
-    DigitsData | FolderData | PicturesData | PairsData | ClipsData | CodeData | MathematicsData,
+    DigitsData
+    | FolderData
+    | PicturesData
+    | PairsData
+    | ClipsData
+    | CodeData
+    | MathematicsData
+    | DictionaryData,
     Field(discriminator="kind"),
 ]
 DATA = {
@@ -151,4 +166,5 @@ DATA = {
     "clips": ClipsData,
     "code": CodeData,
     "mathematics": MathematicsData,
+    "dictionary": DictionaryData,
 }
