@@ -53,7 +53,7 @@ def climbed(ladder, tmp_path_factory):
 
 def test_the_shipped_recipes_are_planned(repository):
     names = [path.stem for path in (repository / "recipes" / "ladders").glob("*.toml")]
-    assert {"images", "video", "text-to-image", "image-to-text", "mathematics", "code"} <= set(names)
+    assert {"images", "video", "text-to-image", "image-to-text", "mathematics", "text", "code"} <= set(names)
     for name in names:
         ladder = load_ladder(repository / "recipes" / "ladders" / f"{name}.toml")
         assert ladder.flops <= ladder.settings.allowance

@@ -47,8 +47,9 @@ def climber(repository, folder, tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    settings = {"train": 200, "heldout": 80, "epochs": 4, "batch": 20, "lr": 5e-3}
+    settings = {"train": 200, "heldout": 80, "epochs": 4, "batch": 20}
     monkeypatch.setattr(classify, "SETTINGS", classify.SETTINGS | settings)
+    monkeypatch.setattr(classify, "RATES", (1e-5, 5e-3))
 
 
 def test_it_reads_pictures_as_the_generative_model_does(climber):
@@ -87,7 +88,7 @@ def test_the_gradient_reaches_all_weights_but_the_readout(climber):
 
 def test_classes_that_can_be_told_apart_are(climber):
     data = {split: labelled(climber, split) for split in ("train", "heldout")}
-    classifier = fine_tune(climber.trained(climber.ladder.rungs[1]), *data["train"], epochs=10)
+    classifier = fine_tune(climber.trained(climber.ladder.rungs[1]), *data["train"], 5e-3, epochs=10)
     found = grade(classifier, *data["heldout"])
     assert found["error"] == 0 and found["loss"] < 0.2
     assert classifier.head.out_features == 2
@@ -103,6 +104,9 @@ def test_ids_end_with_the_last_pixel(climber):
 def test_the_study_compares_every_size_and_goes_on(climber, monkeypatch):
     finding = classify.run(climber)
     assert [row[0] for row in finding.rows] == sorted(rung.n for rung in climber.ladder.rungs)
+    assert (
+        "learning rates: 0.005 pretrained, 0.005 from nothing" in finding.warnings
+    )  # with 1e-5 nothing is learned
     assert {c.name for c in finding.curves} == set(classify.STARTS) and len(finding.laws) == 4
     assert all(0 <= row[3] <= 1 and 0 <= row[5] <= 1 for row in finding.rows)
     json.dumps(finding.to_dict())

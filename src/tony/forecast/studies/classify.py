@@ -2,7 +2,8 @@
 
 Of each finished size the readout is dropped; the last layer's activations are averaged over the pixels and one linear layer
 makes class scores of them. Everything is then trained on labels of Fashion-MNIST, and beside it the same shape from its
-initial weights, with the same budget, schedule and order. In the paper loss and error of the pretrained models fall as a power
+initial weights, with the same budget, schedule and order. Each of the two starts has a learning rate of its own, tuned on
+labels of training pictures at one middle size and carried over width by muP. In the paper loss and error of the pretrained models fall as a power
 of N beyond where the generative loss is flat, those from nothing overfit, and small models gain nothing.
 """
 
@@ -34,7 +35,9 @@ from tony.tokens.vocabulary import Vocabulary
 from tony.train.loop import Trainer, learning_rate
 from tony.train.optimizer import build_optimizer, clip_gradients, set_learning_rate
 
-SETTINGS = {"train": 4000, "heldout": 2000, "epochs": 4, "batch": 50, "lr": 2e-3, "warmup": 0.1, "decay": 0.9}
+SETTINGS = {"train": 4000, "heldout": 2000, "epochs": 4, "batch": 50, "warmup": 0.1, "decay": 0.9}
+RATES = (5e-4, 1e-3, 2e-3, 4e-3, 8e-3)
+JUDGED = 5  # one of so many labelled training pictures judges the rates
 CLASSES = 10
 BEFORE = 2  # ids before the first pixel: start, begin_image
 STARTS = ("pretrained", "from nothing")
@@ -78,16 +81,12 @@ def run(climber: Climber) -> Finding:
     rungs = [longest[n] for n in sorted(longest)]
     if climber.point(climber.ladder.target) is not None:
         rungs.append(climber.ladder.target)
-    data: dict[Split, tuple[Tensor, Tensor]] = {}
-    results = []
-    for rung in rungs:
-        found = _read(climber, rung)
-        if found is None:
-            if not data:
-                data = {split: labelled(climber, split) for split in ("train", "heldout")}
-            found = _compare(climber, rung, data)
-        results.append(found)
-    return _finding(climber, rungs, results)
+    data: dict[Split, tuple[Tensor, Tensor]] = {
+        split: labelled(climber, split) for split in ("train", "heldout")
+    }
+    rates = _rates(climber, longest[sorted(longest)[len(longest) // 2]], *data["train"])
+    results = [_read(climber, rung, rates) or _compare(climber, rung, rates, data) for rung in rungs]
+    return _finding(climber, rungs, rates, results)
 
 
 def labelled(climber: Climber, split: Split) -> tuple[Tensor, Tensor]:
@@ -106,35 +105,63 @@ def picture_ids(vocabulary: Vocabulary, pixels: np.ndarray) -> Tensor:
     return torch.from_numpy(np.stack(rows))
 
 
-def _read(climber: Climber, rung: Rung) -> dict[str, Any] | None:
-    """What was found of a size before, with the same settings."""
-    path = climber.root / rung.recipe.name / "classify.json"
+def _read(climber: Climber, rung: Rung, rates: dict[str, float] | None = None) -> dict[str, Any] | None:
+    """What was found of a size before with the same settings: its errors at these rates, or without them its sweep."""
+    path = climber.root / rung.recipe.name / ("classify.json" if rates else "classify-rates.json")
     if climber.point(rung) is None or not path.is_file():
         return None
     found = json.loads(path.read_text(encoding="utf-8"))
-    return found if (found["recipe"], found["settings"]) == (rung.recipe.hash, SETTINGS) else None
+    return found if found["of"] == _inputs(rung, rates) else None
 
 
-def _compare(climber: Climber, rung: Rung, data: dict[Split, tuple[Tensor, Tensor]]) -> dict[str, Any]:
-    found: dict[str, Any] = {"recipe": rung.recipe.hash, "settings": SETTINGS}
+def _inputs(rung: Rung, rates: dict[str, float] | None = None) -> dict[str, Any]:
+    return {"recipe": rung.recipe.hash, "settings": SETTINGS, "rates": rates or list(RATES)}
+
+
+def _start(climber: Climber, rung: Rung, start: str) -> Trainer:
+    return climber.trained(rung) if start == "pretrained" else climber.trainer(rung.recipe)
+
+
+def _rates(climber: Climber, rung: Rung, ids: Tensor, classes: Tensor) -> dict[str, float]:
+    """The learning rate of least loss for each start, among RATES at one size, judged by pictures that it is not trained on."""
+    found = _read(climber, rung)
+    if found is None:
+        found = {"of": _inputs(rung)}
+        judged = len(ids) // JUDGED
+        for start in STARTS:
+            losses = []
+            for rate in RATES:
+                climber.reporter.say(f"{rung.recipe.name}: learning rate {rate:g}, {start}")
+                tuned = fine_tune(_start(climber, rung, start), ids[judged:], classes[judged:], rate)
+                losses.append(grade(tuned, ids[:judged], classes[:judged])["loss"])
+            found[start] = losses
+        write_json(climber.root / rung.recipe.name / "classify-rates.json", found)
+    return {start: RATES[int(np.argmin(found[start]))] for start in STARTS}
+
+
+def _compare(
+    climber: Climber, rung: Rung, rates: dict[str, float], data: dict[Split, tuple[Tensor, Tensor]]
+) -> dict[str, Any]:
+    found: dict[str, Any] = {"of": _inputs(rung, rates)}
     for start in STARTS:
-        trainer = climber.trained(rung) if start == "pretrained" else climber.trainer(rung.recipe)
         climber.reporter.say(f"{rung.recipe.name}: naming pictures, {start}")
-        classifier = fine_tune(trainer, *data["train"])
+        classifier = fine_tune(_start(climber, rung, start), *data["train"], rates[start])
         for split in ("train", "heldout"):
             found[f"{start}, {split}"] = grade(classifier, *data[split])
     write_json(climber.root / rung.recipe.name / "classify.json", found)
     return found
 
 
-def fine_tune(trainer: Trainer, ids: Tensor, classes: Tensor, epochs: int | None = None) -> Classifier:
-    """All weights of a trainer's model, and a new head, trained on labelled pictures; learning rates by the trainer's plan."""
+def fine_tune(
+    trainer: Trainer, ids: Tensor, classes: Tensor, lr: float, epochs: int | None = None
+) -> Classifier:
+    """All weights of a trainer's model, and a new head, trained on labelled pictures; `lr` goes through the trainer's plan."""
     torch.manual_seed(trainer.run.recipe.seed)
     classifier = Classifier(trainer.model, int(classes.max()) + 1).to(trainer.device)
     batch, epochs = int(SETTINGS["batch"]), epochs or int(SETTINGS["epochs"])
     steps = epochs * max(1, len(ids) // batch)
     recipe = trainer.recipe.model_copy(
-        update={k: SETTINGS[k] for k in ("lr", "warmup", "decay")} | {"optimizer": "adamw"}
+        update={k: SETTINGS[k] for k in ("warmup", "decay")} | {"lr": lr, "optimizer": "adamw"}
     )
     optimizer = build_optimizer(classifier.model, recipe, trainer.plan)
     # A head is a readout: under muP its rate falls with width as the readout's does.
@@ -171,7 +198,9 @@ def grade(classifier: Classifier, ids: Tensor, classes: Tensor) -> dict[str, flo
     return {"loss": float(F.cross_entropy(scores, classes)), "error": float(wrong)}
 
 
-def _finding(climber: Climber, rungs: list[Rung], results: list[dict[str, Any]]) -> Finding:
+def _finding(
+    climber: Climber, rungs: list[Rung], rates: dict[str, float], results: list[dict[str, Any]]
+) -> Finding:
     points = [climber.point(rung) for rung in rungs]
     n = np.array([rung.n for rung in rungs], float)
     rows = []
@@ -199,7 +228,8 @@ def _finding(climber: Climber, rungs: list[Rung], results: list[dict[str, Any]])
     )
     warnings = [
         f"{SETTINGS['train']} labelled pictures, {SETTINGS['epochs']} epochs; an error among {SETTINGS['heldout']} test pictures has a "
-        f"standard error of about {np.sqrt(rows[-1][3] * (1 - rows[-1][3]) / int(SETTINGS['heldout'])):.4f}"
+        f"standard error of about {np.sqrt(rows[-1][3] * (1 - rows[-1][3]) / int(SETTINGS['heldout'])):.4f}",
+        "learning rates: " + ", ".join(f"{rate:g} {start}" for start, rate in rates.items()),
     ]
     graded = [f"{start}, {what}" for start in STARTS for what in ("loss", "error")]
     columns = ("N", "generative loss", *graded)
