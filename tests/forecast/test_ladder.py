@@ -106,6 +106,22 @@ def test_finished_runs_are_read_not_trained(ladder, climbed, monkeypatch):
     assert again.climb() == points
 
 
+def test_processes_share_the_sizes(ladder, climbed, tmp_path):
+    _, alone = climbed
+    climber = Climber(ladder, tmp_path, Silent())
+    shared = climber.climb(workers=2)
+    assert [p["name"] for p in shared] == [p["name"] for p in alone]
+    assert [p["loss"] for p in shared] == pytest.approx([p["loss"] for p in alone], rel=1e-4)
+
+
+@pytest.mark.slow
+def test_ray_climbs_the_same_ladder(ladder, climbed, tmp_path):
+    pytest.importorskip("ray")
+    _, alone = climbed
+    shared = Climber(ladder, tmp_path, Silent()).climb(ray="local")
+    assert [p["loss"] for p in shared] == pytest.approx([p["loss"] for p in alone], rel=1e-4)
+
+
 def test_learning_by_heart_is_refused(repository, pictures, tmp_path):
     path = repository / "recipes" / "ladders" / "images.toml"
     strict = load_ladder(

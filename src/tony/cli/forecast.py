@@ -208,6 +208,8 @@ def ladder(
     dry: Annotated[bool, typer.Option("--dry-run", help="print what it would cost, and stop")] = False,
     form: Annotated[str, typer.Option(help="of the law; auto is chosen by held-out error")] = "auto",
     plots: Annotated[Path | None, typer.Option(help="folder for the pictures")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="processes that share the sizes")] = 1,
+    ray: Annotated[str | None, typer.Option(help="fan out over Ray: an address, auto, or local")] = None,
     as_json: Json = False,
 ) -> None:
     """Train a ladder of small models, and write down the loss of a large one before it is trained."""
@@ -224,7 +226,7 @@ def ladder(
                     {"flops": steps.flops, "target_flops": steps.target.flops, "runs": len(steps.rungs)}
                 )
             return
-        result = climb(steps, runs, receipt, confirm, form, plots, reporter)
+        result = climb(steps, runs, receipt, confirm, form, plots, reporter, workers, ray)
     if as_json:
         print_json(result)
         return
@@ -316,6 +318,8 @@ def climb(
     form: str,
     plots: Path | None,
     reporter: Any,
+    workers: int = 1,
+    ray: str | None = None,
 ) -> dict[str, Any]:
     """Run the ladder, write the receipt and what it says of its domain, and confirm it where that is asked for."""
     from tony.atomic import write_json
@@ -326,10 +330,12 @@ def climb(
 
     climber = Climber(steps, runs, reporter)
     seconds, target_seconds = climber.seconds()
+    together = "" if workers == 1 and ray is None else " of one process"
     reporter.say(
-        f"about {seconds / 60:.0f} minutes here, and {target_seconds / 60:.0f} for the target (--confirm)"
+        f"about {seconds / 60:.0f} minutes here{together}, and {target_seconds / 60:.0f} for the target (--confirm)"
     )
-    points = [point for point in climber.climb() if point["N"] not in steps.small]
+    climbed = climber.climb(workers=workers, ray=ray)
+    points = [point for point in climbed if point["N"] not in steps.small]
     report = analyse(runs_of(points), form, ray=steps.settings.ray)
     path = receipt or runs / f"{steps.base.name}-forecast.json"
     result = save_receipt(path, make_receipt(steps, points, report.found))

@@ -19,10 +19,12 @@ from tony.data.shards import Shard
 from tony.errors import TonyError
 from tony.forecast.ladder import Ladder, Rung
 from tony.forecast.table import Runs, checked
+from tony.model.machine import prepare_threads
 from tony.runs import Recipe, Run, describe_environment
 from tony.runs.recipe import ModelRecipe, TrainRecipe
 from tony.tokens.vocabulary import Vocabulary
 from tony.train.checkpoint import saved_steps
+from tony.train.fanout import in_processes, with_ray
 from tony.train.loop import Losses, Trainer
 from tony.train.prepare import prepare
 from tony.train.progress import Reporter, Silent
@@ -109,8 +111,23 @@ class Climber:
         shutil.rmtree(trainer.run.path, ignore_errors=True)
         return rate
 
-    def climb(self, on_point: Callable[[Rung, dict[str, Any]], None] | None = None) -> list[dict[str, Any]]:
-        """The points of all rungs, the smallest first."""
+    def climb(
+        self,
+        on_point: Callable[[Rung, dict[str, Any]], None] | None = None,
+        workers: int = 1,
+        ray: str | None = None,
+    ) -> list[dict[str, Any]]:
+        """The points of all rungs, the smallest first.
+
+        Args:
+            workers: processes on this machine that share the sizes.
+            ray: "local", or the address of a Ray cluster whose machines all reach `root`: a task for every size.
+
+        Raises:
+            TonyError: what training raises; Ray is missing, or its machines wrote elsewhere.
+        """
+        if workers > 1 or ray is not None:
+            self._share(workers, ray)
         points = []
         for rung in self.ladder.rungs:
             point = self.point(rung) or self.train(rung)
@@ -118,6 +135,32 @@ class Climber:
             if on_point:
                 on_point(rung, point)
         return points
+
+    def _share(self, workers: int, ray: str | None) -> None:
+        """Train what is not finished, a size at a time in each process: branches share its stable run. The largest first."""
+        _ = self.material
+        rungs = self.ladder.rungs
+        finished = {rung.recipe.name for rung in rungs if self.point(rung) is not None}
+        sizes = sorted({rung.n for rung in rungs if rung.recipe.name not in finished}, reverse=True)
+        jobs = [(self.ladder, self.root.resolve(), n, 1 if ray else workers) for n in sizes]
+        self.reporter.begin("runs of the ladder", len(rungs), len(finished))
+
+        def show() -> None:
+            for rung in rungs:
+                if rung.recipe.name not in finished and self.point(rung) is not None:
+                    finished.add(rung.recipe.name)
+                    self.reporter.advance(len(finished))
+
+        if ray is not None:
+            with_ray(climb_size, jobs, ray, show=show)
+        else:
+            in_processes(climb_size, jobs, workers, show)
+        show()
+        if len(finished) < len(rungs):
+            raise TonyError(
+                f"{self.root}: the machines of the Ray cluster wrote their runs elsewhere. Give --runs on a file system that "
+                "all of them reach"
+            )
 
     def train(self, rung: Rung) -> dict[str, Any]:
         """Train a rung to its end, and write its point.
@@ -199,6 +242,15 @@ class Climber:
             "sha256": hashlib.sha256((trainer.run.path / "metrics.jsonl").read_bytes()).hexdigest(),
             "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }
+
+
+def climb_size(ladder: Ladder, root: Path, n: int, processes: int) -> None:
+    """Train the rungs of one size, in one of `processes` that share the cores."""
+    prepare_threads(processes)
+    climber = Climber(ladder, root, Silent())
+    for rung in ladder.rungs:
+        if rung.n == n and climber.point(rung) is None:
+            climber.train(rung)
 
 
 def measure(
