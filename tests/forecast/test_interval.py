@@ -1,5 +1,7 @@
 """Protects the intervals: they cover what is measured afterwards as often as they say, and say when they are far out."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from synthetic import joint_loss, joint_runs, power_runs, runs_of
@@ -40,6 +42,24 @@ def joint_ladder(seed, noise=0.005):
 def test_the_90_percent_interval_covers_85_to_95_percent_of_200_ladders(make, form):
     """With a true coverage of 90% a share outside happens once in fifty draws of 200; the seed is fixed."""
     assert 0.85 <= covered(make, form, 200, first=1000) <= 0.95
+
+
+def hidden_constant(seed, noise=0.002):
+    """Five sizes whose losses look like a power of C, of a law that bends: L = 0.8 + (C0 / C)^0.115."""
+    c = np.geomspace(4e9, 8e11, 5)
+    loss = 0.8 + (3e11 / c) ** 0.115
+    measured = loss * np.exp(noise * np.random.default_rng(seed).normal(size=5))
+    return runs_of(measured, c=c), {"C": 3e13}, 0.8 + (3e11 / 3e13) ** 0.115, noise
+
+
+def test_a_constant_that_was_not_seen_is_not_taken_as_none():
+    assert covered(hidden_constant, "power:C", 40, first=1) >= 0.85
+    runs, target, *_ = hidden_constant(3)
+    alone = bootstrap(fit(runs, "power:C"), 200)
+    assert alone.constant is not None and alone.constant.law.form.name == "power+constant:C"
+    wide, narrow = alone.predict(**target), replace(alone, constant=None).predict(**target)
+    assert wide.loss == narrow.loss and wide.high > narrow.high
+    assert bootstrap(alone.constant.law, 50).constant is None
 
 
 def test_rows_of_one_run_do_not_count_as_independent():

@@ -106,6 +106,27 @@ def test_finished_runs_are_read_not_trained(ladder, climbed, monkeypatch):
     assert again.climb() == points
 
 
+def test_several_seeds_of_a_size_are_runs_of_their_own(ladder, repository, pictures):
+    path = repository / "recipes" / "ladders" / "images.toml"
+    words = (*SMALL, f"data.path={pictures}", "forecast.allowance=4e10", "forecast.seeds=2")
+    double = load_ladder(path, words)
+    assert double.flops == pytest.approx(2 * ladder.flops) and double.target == ladder.target
+    first = [rung for rung in double.rungs if rung.recipe.seed == 0]
+    assert first == list(ladder.rungs)
+    second = [rung for rung in double.rungs if rung.recipe.seed == 1]
+    assert [(r.n, r.tokens, r.begin) for r in first] == [(r.n, r.tokens, r.begin) for r in second]
+    assert (
+        len({rung.recipe.name for rung in double.rungs})
+        == len({rung.recipe.hash for rung in double.rungs})
+        == len(double.rungs)
+    )
+    points = [
+        {"N": r.n, "D": r.tokens, "C": r.flops, "loss": 3.0 + r.recipe.seed, "seed": r.recipe.seed}
+        for r in double.rungs
+    ]
+    assert len(set(runs_of(points).run)) == 2 * double.settings.sizes
+
+
 def test_processes_share_the_sizes(ladder, climbed, tmp_path):
     _, alone = climbed
     climber = Climber(ladder, tmp_path, Silent())

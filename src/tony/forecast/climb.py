@@ -231,6 +231,7 @@ class Climber:
         return {
             "name": rung.recipe.name,
             "recipe": rung.recipe.hash,
+            "seed": rung.recipe.seed - self.ladder.base.seed,
             "N": rung.n,
             "D": rung.tokens,
             "C": rung.flops,
@@ -278,9 +279,9 @@ def measure(
 
 
 def runs_of(points: list[dict[str, Any]]) -> Runs:
-    """The points as a table; branches of one size are one run, as they share most of their training."""
+    """The points as a table; branches of one stable run are one run, as they share most of their training."""
     columns = {name.lower(): np.array([p[name] for p in points], float) for name in "NDC"}
-    labels = np.array([str(p["N"]) for p in points])
+    labels = np.array([f"{p['N']} {p.get('seed', 0)}" for p in points])
     loss = np.array([p["loss"] for p in points])
     return checked(Runs(**columns, loss=loss, run=labels, lines=np.arange(len(points)) + 1))
 

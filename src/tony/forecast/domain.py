@@ -156,12 +156,13 @@ def _triple(value: float, draws: Any) -> dict[str, float | None]:
 
 
 def _loss_of_size(points: list[dict[str, Any]], seed: int) -> dict[str, Any]:
-    longest = {p["N"]: p for p in sorted(points, key=lambda p: p["D"])}
+    longest = {(p["N"], p.get("seed", 0)): p for p in sorted(points, key=lambda p: p["D"])}
     found = bootstrap(fit(runs_of(list(longest.values())), "power+constant:N"), 400, seed)
+    sizes = {n for n, _ in longest}
     ratios = dict.fromkeys(f"{p['D'] / p['N']:.0f}" for p in longest.values())
     draws = [found.law.form.constants(theta) for theta in found.theta]
     return {
-        "of": f"the longest branch of each of {len(longest)} sizes ({', '.join(ratios)} tokens a parameter: not to convergence)",
+        "of": f"the longest branch of each of {len(sizes)} sizes ({', '.join(ratios)} tokens a parameter: not to convergence)",
         "constants": {
             k: _triple(found.law.constants[k], [d[k] for d in draws]) for k in ("E", "N0", "alpha")
         },

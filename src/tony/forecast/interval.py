@@ -5,6 +5,9 @@ adds to a prediction the residual that one further run would have. So an interva
 and the noise of the run that is forecast. Two corrections matter with few runs: residuals of a fit are too small by
 sqrt((n - p) / n) for n rows and p constants, and how large the noise is, is itself known from n - p degrees of freedom only
 (the ratio of a normal to a chi variable, as in Student's interval). tests/forecast/test_interval.py measures the coverage.
+
+A power law without a constant says that the data have no entropy. Where one is fitted, its constant is not known to be zero,
+only not seen; so the interval of a prediction holds that of the same law with a constant, too.
 """
 
 from __future__ import annotations
@@ -14,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from tony.forecast.fit import Law, optimum, predict
+from tony.errors import TonyError
+from tony.forecast.fit import Law, fit, optimum, predict
 from tony.forecast.solve import Problem, descend
 
 LEVEL = 0.9
@@ -46,12 +50,14 @@ class Bootstrap:
         theta: (resamples, parameters).
         noise: (resamples,), log of measured over fitted for one further run, drawn once a resample.
         spread: the standard deviation of that.
+        constant: the same with an irreducible loss, where the law has none and the runs can bear one.
     """
 
     law: Law
     theta: np.ndarray
     noise: np.ndarray
     spread: float
+    constant: Bootstrap | None = None
 
     def predict(
         self,
@@ -65,6 +71,9 @@ class Bootstrap:
         values = {"N": N, "D": D, "C": C}
         drawn = predict(self.law.form, self.theta, values) * (np.exp(self.noise) if noisy else 1.0)
         low, high = _interval(drawn, level)
+        if self.constant is not None:
+            other = self.constant.predict(N, D, C, level, noisy)
+            low, high = min(low, other.low), max(high, other.high)
         point = float(self.law.predict(**values))
         # Quantiles of a skewed cloud may leave the point itself outside; a forecast lies in its own interval.
         return Prediction(
@@ -128,7 +137,24 @@ def bootstrap(law: Law, resamples: int = 1000, seed: int = 0) -> Bootstrap:
     shift = form.shift(centres)
     begin = np.repeat((shift @ law.theta)[None], resamples, axis=0)
     theta, _ = descend(problem, begin, STEPS, target=fitted + drawn)
-    return Bootstrap(law, np.linalg.solve(shift, theta.T).T, further, spread)
+    constant = _with_constant(law)
+    return Bootstrap(
+        law,
+        np.linalg.solve(shift, theta.T).T,
+        further,
+        spread,
+        None if constant is None else bootstrap(constant, resamples, seed),
+    )
+
+
+def _with_constant(law: Law) -> Law | None:
+    """The law of a form without a constant fitted again with one, or None."""
+    if law.form.has_constant:
+        return None
+    try:
+        return fit(law.runs, law.form.name.replace("power", "power+constant"), law.delta, in_logs=law.in_logs)
+    except TonyError:
+        return None
 
 
 def _both_signs(residuals: np.ndarray) -> np.ndarray:

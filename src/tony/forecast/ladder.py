@@ -35,6 +35,9 @@ class LadderRecipe(BaseModel):
     allowance: Annotated[float, Field(gt=0, description="FLOP (6 N D) of all runs that are fitted")]
     sizes: Annotated[int, Field(ge=4)] = 7
     smallest: Annotated[int, Field(gt=0, description="width of the smallest model")] = 24
+    seeds: Annotated[
+        int, Field(gt=0, description="runs of every size, which differ by initial weights and order")
+    ] = 1
     tokens_per_parameter: tuple[Annotated[float, Field(gt=0)], ...] = (10.0, 20.0, 40.0)
     ray: Annotated[float, Field(gt=0, description="tokens per parameter of the target")] = 20.0
     beyond: Annotated[
@@ -192,7 +195,12 @@ def _spread(base: Recipe, widths: np.ndarray, count: int) -> list[int]:
 
 
 def _ladder(base: Recipe, settings: LadderRecipe, widths: list[int]) -> Ladder:
-    rungs = [rung for width in widths for rung in rungs_of(base, settings, width)]
+    rungs = [
+        rung
+        for width in widths
+        for seed in range(settings.seeds)
+        for rung in rungs_of(base, settings, width, seed=seed)
+    ]
     largest = max(rung.flops for rung in rungs)
     goal = settings.beyond * largest
     width = widths[-1]
@@ -202,9 +210,14 @@ def _ladder(base: Recipe, settings: LadderRecipe, widths: list[int]) -> Ladder:
 
 
 def rungs_of(
-    base: Recipe, settings: LadderRecipe, width: int, name: str = "", ratios: tuple[float, ...] = ()
+    base: Recipe,
+    settings: LadderRecipe,
+    width: int,
+    name: str = "",
+    ratios: tuple[float, ...] = (),
+    seed: int = 0,
 ) -> list[Rung]:
-    """The annealed points of one size, and the stable run that they leave."""
+    """The annealed points of one size, and the stable run that they leave; `seed` is added to the recipe's."""
     n = num_parameters(base, width)
     per_step = max(1, base.train.batch_tokens // base.model.context) * base.model.context
     steps = {m: max(10, round(m * n / per_step)) for m in sorted(ratios or settings.tokens_per_parameter)}
@@ -215,8 +228,10 @@ def rungs_of(
         train = base.train.model_copy(
             update={"tokens": float(count * per_step), "warmup": warmup / count, "decay": decay}
         )
-        title = f"{base.name}-{name or f'w{width}'}{suffix}"
-        return base.model_copy(update={"name": title, "model": model, "train": train})
+        title = f"{base.name}-{name or f'w{width}'}{f'-s{seed}' if seed else ''}{suffix}"
+        return base.model_copy(
+            update={"name": title, "seed": base.seed + seed, "model": model, "train": train}
+        )
 
     stable = recipe("-stable", max(steps.values()), 0.0)
     return [

@@ -27,7 +27,7 @@ def make_receipt(ladder: Ladder, points: list[dict[str, Any]], found: Bootstrap)
     target, law = ladder.target, found.law
     at = {"N": float(target.n), "D": float(target.tokens), "C": target.flops}
     forecast = found.predict(**at)
-    inputs = [{name: point[name] for name in FIELDS} for point in points]
+    inputs = [{name: point[name] for name in FIELDS} | {"seed": point.get("seed", 0)} for point in points]
     receipt = {
         "kind": "forecast",
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
