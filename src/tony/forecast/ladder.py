@@ -40,6 +40,12 @@ class LadderRecipe(BaseModel):
     ] = 1
     tokens_per_parameter: tuple[Annotated[float, Field(gt=0)], ...] = (10.0, 20.0, 40.0)
     ray: Annotated[float, Field(gt=0, description="tokens per parameter of the target")] = 20.0
+    horizon: Annotated[
+        float,
+        Field(
+            ge=0, lt=1, description="learning rates fall as the tokens of a size to the power of minus this"
+        ),
+    ] = 0.0
     beyond: Annotated[
         float, Field(gt=1, description="compute of the target over that of the largest run")
     ] = 30.0
@@ -223,10 +229,13 @@ def rungs_of(
     steps = {m: max(10, round(m * n / per_step)) for m in sorted(ratios or settings.tokens_per_parameter)}
     warmup = max(5, round(WARMUP * min(steps.values())))
     model = _model(base, width)
+    # muP carries a rate over width, not over the length of training. Branches share their stable run, so a size has one rate:
+    # along the ray its tokens are in proportion to N.
+    lr = base.train.lr * (n / num_parameters(base, settings.smallest)) ** -settings.horizon
 
     def recipe(suffix: str, count: int, decay: float) -> Recipe:
         train = base.train.model_copy(
-            update={"tokens": float(count * per_step), "warmup": warmup / count, "decay": decay}
+            update={"tokens": float(count * per_step), "warmup": warmup / count, "decay": decay, "lr": lr}
         )
         title = f"{base.name}-{name or f'w{width}'}{f'-s{seed}' if seed else ''}{suffix}"
         return base.model_copy(
