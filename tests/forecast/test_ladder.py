@@ -127,6 +127,17 @@ def test_several_seeds_of_a_size_are_runs_of_their_own(ladder, repository, pictu
     assert len(set(runs_of(points).run)) == 2 * double.settings.sizes
 
 
+def test_rates_fall_with_the_length_of_training(ladder, repository, pictures):
+    path = repository / "recipes" / "ladders" / "images.toml"
+    words = (*SMALL, f"data.path={pictures}", "forecast.allowance=2e10")
+    falling = load_ladder(path, (*words, "forecast.horizon=0.5"))
+    for rung in (*falling.rungs, falling.target):
+        expected = falling.base.train.lr * (rung.n / falling.rungs[0].n) ** -0.5
+        assert rung.recipe.train.lr == rung.stable.train.lr == pytest.approx(expected)
+    constant = load_ladder(path, (*words, "forecast.horizon=0"))
+    assert {rung.recipe.train.lr for rung in constant.rungs} == {constant.base.train.lr}
+
+
 def test_processes_share_the_sizes(ladder, climbed, tmp_path):
     _, alone = climbed
     climber = Climber(ladder, tmp_path, Silent())
