@@ -3,6 +3,7 @@
 import gzip
 import json
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from tony.forecast.fit import Law
 from tony.forecast.forms import FORMS
 from tony.forecast.interval import Bootstrap
 from tony.forecast.ladder import load_ladder, num_parameters
-from tony.forecast.receipt import confirm, make_receipt, read_receipt, save_receipt
+from tony.forecast.receipt import check_receipt, confirm, make_receipt, read_receipt, save_receipt
 from tony.runs import Run
 from tony.train.loop import Trainer
 from tony.train.progress import Silent
@@ -210,6 +211,11 @@ def test_a_second_forecast_does_not_replace_the_first(ladder, climbed, tmp_path)
     assert save_receipt(path, make_receipt(ladder, points, forecast_of(points))) == first
     with pytest.raises(TonyError, match="from other runs"):
         save_receipt(path, make_receipt(ladder, points[:-1], forecast_of(points[:-1])))
+    check_receipt(path, ladder)
+    check_receipt(tmp_path / "none.json", ladder)
+    other = replace(ladder, target=ladder.rungs[0])
+    with pytest.raises(TonyError, match="of another target"):  # before anything is trained
+        check_receipt(path, other)
 
 
 @pytest.mark.parametrize(

@@ -325,9 +325,11 @@ def climb(
     from tony.atomic import write_json
     from tony.forecast.climb import Climber, runs_of
     from tony.forecast.domain import domain
-    from tony.forecast.receipt import confirm, make_receipt, save_receipt
+    from tony.forecast.receipt import check_receipt, confirm, make_receipt, save_receipt
     from tony.forecast.report import analyse
 
+    path = receipt or runs / f"{steps.base.name}-forecast.json"
+    check_receipt(path, steps)
     climber = Climber(steps, runs, reporter)
     seconds, target_seconds = climber.seconds()
     together = "" if workers == 1 and ray is None else " of one process"
@@ -337,7 +339,6 @@ def climb(
     climbed = climber.climb(workers=workers, ray=ray)
     points = [point for point in climbed if point["N"] not in steps.small]
     report = analyse(runs_of(points), form, ray=steps.settings.ray)
-    path = receipt or runs / f"{steps.base.name}-forecast.json"
     result = save_receipt(path, make_receipt(steps, points, report.found))
     about = domain(steps, points, report.found, runs, climber.material.heldout)
     beside = path.with_name(f"{path.stem}-domain.json")

@@ -72,6 +72,18 @@ def save_receipt(path: Path, receipt: dict[str, Any]) -> dict[str, Any]:
     return receipt
 
 
+def check_receipt(path: Path, ladder: Ladder) -> None:
+    """Whether a forecast by `ladder` may be kept at `path`, before anything is trained.
+
+    Raises:
+        TonyError: there is one of another target, or something else.
+    """
+    if path.is_file() and read_receipt(path)["target"]["recipe"] != ladder.target.recipe.hash:
+        raise TonyError(
+            f"{path}: a forecast of another target. Give --receipt another file, or remove that one"
+        )
+
+
 def read_receipt(path: Path) -> dict[str, Any]:
     """The receipt in a file.
 
