@@ -165,11 +165,14 @@ def page_part(_: argparse.Namespace) -> dict:
     from tony.forecast.measured import page
     from tony.forecast.receipt import read_receipt
 
-    domains = [json.loads(path.read_text()) for path in sorted(RECEIPTS.glob("*-domain.json"))]
+    domains = [
+        json.loads(path.read_text()) | {"domain": path.stem.removesuffix("-domain")}
+        for path in sorted(RECEIPTS.glob("*-domain.json"))
+    ]
     studies = [json.loads(path.read_text()) for path in sorted((RECEIPTS / "studies").glob("*.json"))]
     if domains:
         kept = [path for path in sorted(RECEIPTS.glob("*.json")) if not path.stem.endswith("-domain")]
-        PAGE.write_text(page(domains, studies, [read_receipt(path) for path in kept]))
+        PAGE.write_text(page(domains, studies, [read_receipt(path) | {"domain": path.stem} for path in kept]))
     return {"domains": [d["domain"] for d in domains], "studies": len(studies), "ok": bool(domains)}
 
 
