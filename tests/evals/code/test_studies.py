@@ -231,6 +231,10 @@ def test_back_translation_is_scored_once_a_sample_and_ranks(tmp_path):
     assert with_back_translation(rows, problems, reader, path, lambda *_: None) == scored and reader.read == 3
     by_rule = {r["rule"]: r["value"] for r in ranking.rank(scored, [4])}
     assert by_rule == {"random": 0.25, "oracle": 1, "back-translation": 1}
+    # A problem that has no docstring is decided by lot, and does not take the rule from the others.
+    silent = [row("other", passed) for passed in (True, False, False, False)]
+    by_rule = {r["rule"]: r["value"] for r in ranking.rank(scored + silent, [4])}
+    assert by_rule == {"random": 0.25, "oracle": 1, "back-translation": (1 + 0.25) / 2}
 
 
 # --- BLEU and findings ------------------------------------------------------------------------------------

@@ -75,12 +75,13 @@ def rank(rows: Sequence[Row], ks: Sequence[int]) -> list[dict[str, Any]]:
 
 
 def _rules_for(rows: Sequence[Row]) -> dict[str, Callable[[Row], float]]:
-    """The rules that every row has the figures for."""
+    """The rules that the rows have the figures for."""
     rules = {}
     if all(
         row["num_tokens"] == 0 or (row["num_tokens"] and row["mean_log_prob"] is not None) for row in rows
     ):
         rules |= RULES
-    if all(row.get("back_translation") is not None for row in rows):
-        rules[BACK_TRANSLATION] = lambda row: row["back_translation"]
+    if any(row.get("back_translation") is not None for row in rows):
+        # A problem without a docstring, as one of HumanEval's is for this rule, has equal scores: decided by lot.
+        rules[BACK_TRANSLATION] = lambda row: row.get("back_translation", 0.0)
     return rules
