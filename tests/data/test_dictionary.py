@@ -64,6 +64,8 @@ def test_a_folder_without_it_or_a_damaged_file(tmp_path):
         list(Dictionary(DictionaryData(path=str(tmp_path / "nowhere"))).texts())
     recipe = package(tmp_path, PAGE)
     file = next(tmp_path.rglob("*.dz"))
-    file.write_bytes(file.read_bytes()[:40])
-    with pytest.raises(TonyError, match=r"is damaged .* Unpack dict-gcide anew"):
-        list(Dictionary(recipe).texts())
+    whole = file.read_bytes()
+    for damaged in (whole[:40], whole[:60] + b"\xff" * 40 + whole[100:], b"no gzip"):
+        file.write_bytes(damaged)
+        with pytest.raises(TonyError, match=r"is damaged .* Unpack dict-gcide anew"):
+            list(Dictionary(recipe).texts())

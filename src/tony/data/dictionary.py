@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import re
+import zlib
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -64,7 +65,7 @@ def read(path: str = "") -> str:
     """The dictionary as its package has it.
 
     Raises:
-        TonyError: it cannot be fetched, is not below `path`, or is no gzip file of UTF-8.
+        TonyError: it cannot be fetched, is not below `path`, or is damaged.
     """
     root = Path(path).expanduser() if path else debian_package(*PACKAGE)
     file = next(root.rglob("gcide.dict.dz"), None) if root.is_dir() else None
@@ -74,7 +75,7 @@ def read(path: str = "") -> str:
         )
     try:
         return gzip.decompress(file.read_bytes()).decode("utf-8", errors="replace")
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise TonyError(f"{file}: is damaged ({error}). Unpack dict-gcide anew with dpkg-deb -x") from None
 
 

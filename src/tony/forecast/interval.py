@@ -69,7 +69,10 @@ class Bootstrap:
     ) -> Prediction:
         """The forecast at one N, D, C; without `noisy` the interval is that of the law, not of one run."""
         values = {"N": N, "D": D, "C": C}
-        drawn = predict(self.law.form, self.theta, values) * (np.exp(self.noise) if noisy else 1.0)
+        with np.errstate(
+            over="ignore", invalid="ignore"
+        ):  # of a resample that ran away: it counts as the widest
+            drawn = predict(self.law.form, self.theta, values) * (np.exp(self.noise) if noisy else 1.0)
         low, high = _interval(drawn, level)
         if self.constant is not None:
             other = self.constant.predict(N, D, C, level, noisy)
