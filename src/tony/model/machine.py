@@ -14,9 +14,13 @@ from tony.errors import TonyError
 
 
 def prepare_threads(processes: int = 1) -> None:
-    """Use as many threads as this process may use cores, divided among `processes`. Spin settings are made before torch loads (tony.cli)."""
+    """Use as many threads as this process may use cores, divided among `processes`; no more than OMP_NUM_THREADS allows.
+
+    Spin settings are made before torch loads (tony.cli).
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threads = max(1, cores // processes)
+    asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]  # a list gives nested levels
+    threads = max(1, min(cores // processes, int(asked) if asked.isdecimal() else cores))
     if torch.get_num_threads() != threads:
         torch.set_num_threads(threads)
 

@@ -1,4 +1,7 @@
-"""The paper's other experiments on a ladder: each module here has `run(climber) -> Finding`, and runs again where it stopped."""
+"""The paper's other experiments on a ladder, and what its settings should be.
+
+Each module here has `run(climber) -> Finding`, and goes on where it stopped.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ STUDIES = {
     "information": "what captions and pictures tell of each other",
     "levels": "mathematics beyond the difficulty that was trained",
     "position": "loss against the position in the context",
+    "rates": "the best learning rates, and how they fall with the length of training",
 }
 
 __all__ = ["STUDIES", "Axes", "Curve", "Finding", "study_named"]
