@@ -4,7 +4,7 @@ import numpy as np
 from synthetic import joint_runs, power_runs, runs_of
 
 from tony.forecast import choose
-from tony.forecast.choose import by_size, heldout_error, on_ray
+from tony.forecast.choose import by_size, heldout_error, on_ray, transition
 from tony.forecast.fit import optimum
 from tony.forecast.forms import FORMS, JOINT
 from tony.forecast.published import theta_of
@@ -86,3 +86,26 @@ def test_all_forms_are_judged_on_the_same_runs_of_the_ray():
     n, m = (a.ravel() for a in np.meshgrid(np.geomspace(1e4, 1e5, 7), [10.0, 20.0, 40.0]))
     exact = runs_of(2 + (1e2 / n) ** 0.5 + (1e3 / (m * n)) ** 0.3, n, m * n, 6 * n * m * n)
     assert heldout_error(exact, JOINT, ray=40.0) < 1e-4
+
+
+def test_a_loss_that_falls_faster_and_faster_is_warned_of():
+    """Laws of every form never are, whatever the seed; models that learn something new on the way are."""
+    rng = np.random.default_rng(5)
+    n = np.repeat(np.geomspace(3e3, 5e4, 5), 2)
+
+    def warned(loss):
+        return transition(
+            runs_of(loss * np.exp(0.008 * rng.normal(size=len(n))), n=n, d=30 * n, c=180 * n * n), 30
+        )
+
+    power, bent = 3 * (n / 3e3) ** -0.13, 2.5 + (n / 3e3) ** -0.3
+    assert not any(warned(loss) for loss in (power, bent) for _ in range(50))
+    assert all("largest size lies" in warned(power * np.where(n > 4e4, 0.9, 1)) for _ in range(50))
+
+
+def test_a_transition_is_in_the_choice_of_a_ray_only():
+    n = np.geomspace(3e3, 5e4, 5)
+    loss = 3 * (n / 3e3) ** -0.13 * np.where(n > 4e4, 0.85, 1)
+    runs = runs_of(loss, n=n, d=30 * n, c=180 * n * n)
+    assert any("falls faster and faster" in w for w in choose(runs, ray=30).warnings)
+    assert not any("falls faster and faster" in w for w in choose(runs).warnings)

@@ -156,7 +156,9 @@ def test_nats_a_picture_are_those_of_its_ids(ladder, climbed):
     at_one = (law["C0"]["value"] / picture["C0"]) ** law["alpha"]["value"]
     assert 65 * at_one == pytest.approx(1.0)
     forecast = {"loss": 2.5, "low": 2.4, "high": 2.6}
+    target = {"N": 1e6, "D": 2e7}
     kept = {"domain": "images", "law": {"form": "joint"}, "beyond": 30.4, "forecast": forecast}
+    kept |= {"target": target, "inputs": points}
     confirmed = kept | {"confirmation": {"loss": 2.0, "error": 0.25, "inside": False}}
     text = page([found], receipts=[kept, confirmed])
     assert "| images | joint | 30 | 2.5000 | 2.4000 to 2.6000 | - | - |" in text
@@ -201,3 +203,18 @@ def test_sizes_small_against_their_context_are_named():
     small = ladder_of(tokens_per_parameter=(20,), ray=20, allowance=1e14, sizes=5, smallest=16, context=2720)
     assert small.small == {rung.n for rung in small.rungs if rung.n < 27_200} and small.small
     assert any("left out of the fit" in line for line in cost_lines(small))
+
+
+def test_runs_of_few_steps_are_named():
+    from tony.cli.forecast import cost_lines
+
+    def hasty(batch):
+        ladder = ladder_of(allowance=1e14, sizes=5, smallest=16)
+        train = ladder.base.train.model_copy(update={"batch_tokens": batch})
+        ladder = make_ladder(ladder.base.model_copy(update={"train": train}), ladder.settings)
+        short = {(r.n, r.tokens) for r in ladder.rungs if r.tokens < 99.5 * batch // 136 * 136}
+        return short, [line for line in cost_lines(ladder) if "steps, and runs under 100" in line]
+
+    short, lines = hasty(13_600)
+    assert short and len(lines) == len(short)
+    assert hasty(136) == (set(), [])

@@ -291,7 +291,9 @@ def study(
 
 
 def cost_lines(steps: Any) -> list[str]:
-    """What a ladder will cost, before it starts."""
+    """What a ladder will cost, before it starts, and which of its runs are too small or too short to tell anything."""
+    from tony.forecast.ladder import SHORT
+
     lines = [
         f"{r.recipe.name}: width {r.recipe.model.width}, N = {r.n:,}, D = {r.tokens:,} tokens, {r.flops:.3g} FLOP"
         for r in steps.rungs
@@ -301,9 +303,16 @@ def cost_lines(steps: Any) -> list[str]:
         f"N = {n:,} is small against its context of {steps.base.model.context}: left out of the fit. Raise forecast.smallest"
         for n in sorted(steps.small)
     ]
+    short = sorted({(r.n, r.tokens, r.steps) for r in steps.rungs if r.steps < SHORT})
+    hasty = [
+        f"N = {n:,} on {tokens:,} tokens has {count} steps, and runs under {SHORT} lie off the law of longer ones: lower "
+        "train.batch_tokens, or raise forecast.tokens_per_parameter"
+        for n, tokens, count in short
+    ]
     return [
         *lines,
         *small,
+        *hasty,
         f"in all {steps.flops:.3g} FLOP for {len(lines)} points; stable parts are shared",
         f"target: width {target.recipe.model.width}, N = {target.n:,}, D = {target.tokens:,}, {target.flops:.3g} FLOP, "
         f"{target.flops / steps.largest:.0f} times the largest run",
@@ -339,7 +348,7 @@ def climb(
     climbed = climber.climb(workers=workers, ray=ray)
     points = [point for point in climbed if point["N"] not in steps.small]
     report = analyse(runs_of(points), form, ray=steps.settings.ray)
-    result = save_receipt(path, make_receipt(steps, points, report.found))
+    result = save_receipt(path, make_receipt(steps, points, report.found, report.warnings))
     about = domain(steps, points, report.found, runs, climber.material.heldout)
     beside = path.with_name(f"{path.stem}-domain.json")
     write_json(beside, about)
@@ -351,7 +360,7 @@ def climb(
         "domain": about,
         "receipt": str(path),
         "beside": str(beside),
-        "warnings": report.warnings,
+        "warnings": [w for w in report.warnings if w not in result["forecast"]["warnings"]],
     }
     if plots is not None:
         from tony.forecast.figures import draw

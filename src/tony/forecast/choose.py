@@ -19,6 +19,8 @@ CLOSE = (
     1.1  # a form with fewer constants is taken where its held-out error is at most so many times the least
 )
 
+FALL = 0.03  # of the largest size below the power law of the others: no seed does that, and no form here bends that way
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -89,6 +91,27 @@ def heldout_error(runs: Runs, form: Form, delta: float = DELTA, ray: float | Non
     return float(np.mean(errors))
 
 
+def transition(runs: Runs, ray: float | None) -> str | None:
+    """A warning where the loss falls faster and faster along the ray: models change how they work, and no law says when.
+
+    Every form here is a straight line in log C or bends upwards; a loss below the line of the smaller sizes bends down.
+    """
+    own = runs.take(on_ray(runs, ray))
+    sizes, size = np.unique(own.column("C"), return_inverse=True)
+    if len(sizes) < 4:
+        return None
+    x = np.log(sizes)
+    y = np.array([np.log(own.loss[size == i]).mean() for i in range(len(sizes))])
+    slope, at = np.polyfit(x[:-1], y[:-1], 1)
+    below = slope * x[-1] + at - y[-1]
+    if below < FALL:
+        return None
+    return (
+        f"the largest size lies {1 - np.exp(-below):.0%} below the power law of the smaller ones: the loss falls faster and "
+        "faster, as where models learn to do something new, and no form here says what comes next. Begin with larger sizes"
+    )
+
+
 def choose(
     runs: Runs, forms: Sequence[Form] | None = None, delta: float = DELTA, ray: float | None = None
 ) -> Choice:
@@ -137,6 +160,8 @@ def choose(
                 f"the law errs {best.heldout:.2%} on larger runs than it is fitted to and {best.fitted:.2%} on those it is fitted "
                 "to: it bends differently from the data, and its interval is too narrow far out"
             )
+    if ray is not None and runs.has("C") and (falls := transition(runs, ray)):
+        warnings.append(falls)
     return Choice(fit(rows_for(runs, chosen, ray), chosen, delta), tuple(candidates), tuple(warnings))
 
 

@@ -24,6 +24,7 @@ from tony.runs import Recipe, load_recipe
 # A model with fewer parameters than so many times its context is off the trend: those of 3 and 4 times were, those of 24 and
 # 32 times were not (Henighan et al. 2020, appendix; the limit lies between).
 SMALL = 10
+SHORT = 100  # steps; captioned pictures of 48 and 72 steps lay 10% and more above the law of longer runs (NOTEBOOK.md)
 WARMUP = 0.1  # of the shortest branch of a size; the same steps for all its branches
 
 
@@ -73,6 +74,10 @@ class Rung:
     @property
     def flops(self) -> float:
         return 6.0 * self.n * self.tokens
+
+    @property
+    def steps(self) -> int:
+        return round(self.tokens / _per_step(self))
 
 
 @dataclass(frozen=True)
@@ -257,8 +262,7 @@ def rungs_of(
 
 def _begin_flops(rung: Rung) -> float:
     """Of the stable run up to where the rung leaves it."""
-    steps = round(rung.recipe.train.tokens / _per_step(rung))
-    return rung.flops * rung.begin / steps
+    return rung.flops * rung.begin / rung.steps
 
 
 def _decay_flops(rung: Rung) -> float:

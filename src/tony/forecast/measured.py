@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from tony.forecast.choose import transition
+from tony.forecast.climb import runs_of
 from tony.forecast.derived import to_pf_days
 
 UNITS = {"E": "nats", "N0": "parameters", "C0": "FLOP", "alpha": "", "beta": ""}
@@ -122,6 +124,8 @@ def page(
             "",
             *_table(head, [*map(_kept, receipts)]),
         ]
+        warned = [(receipt["domain"], _warning(receipt)) for receipt in receipts]
+        lines += ["", *(f"- {domain}: {warning}." for domain, warning in warned if warning)]
     known = [domain["domain"] for domain in domains]
     others = [{"domain": name} for name in dict.fromkeys(f["domain"] for f in findings) if name not in known]
     for domain in (*domains, *others):
@@ -164,6 +168,12 @@ def _kept(receipt: dict[str, Any]) -> tuple[str, ...]:
         interval,
         *came,
     )
+
+
+def _warning(receipt: dict[str, Any]) -> str | None:
+    """What `choose` warns of where the ladder's losses fall faster and faster; receipts from before it did are told of, too."""
+    target = receipt["target"]
+    return transition(runs_of(receipt["inputs"]), target["D"] / target["N"])
 
 
 def _studies(domain: str, findings: Sequence[dict[str, Any]]) -> list[str]:

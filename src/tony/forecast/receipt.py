@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,10 @@ def digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def make_receipt(ladder: Ladder, points: list[dict[str, Any]], found: Bootstrap) -> dict[str, Any]:
-    """The forecast of the ladder's target with everything that it was made from."""
+def make_receipt(
+    ladder: Ladder, points: list[dict[str, Any]], found: Bootstrap, warnings: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The forecast of the ladder's target with everything that it was made from, and what there was to warn of."""
     target, law = ladder.target, found.law
     at = {"N": float(target.n), "D": float(target.tokens), "C": target.flops}
     forecast = found.predict(**at)
@@ -51,7 +54,7 @@ def make_receipt(ladder: Ladder, points: list[dict[str, Any]], found: Bootstrap)
             "level": forecast.level,
             "half_width": forecast.half_width,
             "reducible": forecast.loss - law.irreducible,
-            "warnings": list(forecast.warnings),
+            "warnings": [*forecast.warnings, *warnings],
         },
     }
     return receipt | {"sha256": digest(receipt)}
