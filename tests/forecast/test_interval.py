@@ -56,10 +56,10 @@ def test_a_constant_that_was_not_seen_is_not_taken_as_none():
     assert covered(hidden_constant, "power:C", 40, first=1) >= 0.85
     runs, target, *_ = hidden_constant(3)
     alone = bootstrap(fit(runs, "power:C"), 200)
-    assert alone.constant is not None and alone.constant.law.form.name == "power+constant:C"
-    wide, narrow = alone.predict(**target), replace(alone, constant=None).predict(**target)
+    assert alone.beside is not None and alone.beside.law.form.name == "power+constant:C"
+    wide, narrow = alone.predict(**target), replace(alone, beside=None).predict(**target)
     assert wide.loss == narrow.loss and wide.high > narrow.high
-    assert bootstrap(alone.constant.law, 50).constant is None
+    assert bootstrap(alone.beside.law, 50).beside is None
 
 
 def test_rows_of_one_run_do_not_count_as_independent():

@@ -1,4 +1,10 @@
-"""Which form to believe: the one that predicts the large runs best from the small ones, not the one that fits best."""
+"""Which form to believe: the one that predicts the large runs best from the small ones, not the one that fits best.
+
+A power law without a constant is the same law with E = 0, and within a ladder it often predicts as well. Far beyond it does not,
+unless the data have no entropy: on synthetic ladders of seven sizes and three seeds it errs at 33 times the compute by 4.3% where
+E is half of the smallest loss, and by 0.4% where there is none; with a constant the same are 1.5% and 0.8%. So where it is chosen,
+the law is the one with the constant, and the other stands beside it.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +16,7 @@ import numpy as np
 from tony.errors import TonyError
 from tony.forecast.fit import DELTA, Law, check_fittable, fit
 from tony.forecast.forms import FORMS, Form
+from tony.forecast.interval import with_constant
 from tony.forecast.table import Runs
 
 CUTS = (0.5, 0.65, 0.8)  # shares of the runs, cheapest first, that a form is fitted to; the rest is predicted
@@ -34,9 +41,12 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Choice:
+    """The law; beside it, where a power law without a constant predicts as well, that one."""
+
     law: Law
     candidates: tuple[Candidate, ...]
     warnings: tuple[str, ...]
+    beside: Law | None = None
 
 
 def by_size(runs: Runs) -> np.ndarray:
@@ -162,7 +172,10 @@ def choose(
             )
     if ray is not None and runs.has("C") and (falls := transition(runs, ray)):
         warnings.append(falls)
-    return Choice(fit(rows_for(runs, chosen, ray), chosen, delta), tuple(candidates), tuple(warnings))
+    law = fit(rows_for(runs, chosen, ray), chosen, delta)
+    bent = with_constant(law)
+    law, beside = (law, None) if bent is None else (bent, law)
+    return Choice(law, tuple(candidates), tuple(warnings), beside)
 
 
 def _fits(runs: Runs, form: Form) -> bool:

@@ -6,13 +6,13 @@ and the noise of the run that is forecast. Two corrections matter with few runs:
 sqrt((n - p) / n) for n rows and p constants, and how large the noise is, is itself known from n - p degrees of freedom only
 (the ratio of a normal to a chi variable, as in Student's interval). tests/forecast/test_interval.py measures the coverage.
 
-A power law without a constant says that the data have no entropy. Where one is fitted, its constant is not known to be zero,
-only not seen; so the interval of a prediction holds that of the same law with a constant, too.
+A power law without a constant says that the data have no entropy. Where one predicts the largest runs as well, the constant is
+not known to be zero, only not seen: a forecast is by the law with it (`choose`), and its interval holds that of both.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -50,14 +50,14 @@ class Bootstrap:
         theta: (resamples, parameters).
         noise: (resamples,), log of measured over fitted for one further run, drawn once a resample.
         spread: the standard deviation of that.
-        constant: the same with an irreducible loss, where the law has none and the runs can bear one.
+        beside: the same law with an irreducible loss, or without, where the runs cannot tell which: intervals cover both.
     """
 
     law: Law
     theta: np.ndarray
     noise: np.ndarray
     spread: float
-    constant: Bootstrap | None = None
+    beside: Bootstrap | None = None
 
     def predict(
         self,
@@ -74,8 +74,8 @@ class Bootstrap:
         ):  # of a resample that ran away: it counts as the widest
             drawn = predict(self.law.form, self.theta, values) * (np.exp(self.noise) if noisy else 1.0)
         low, high = _interval(drawn, level)
-        if self.constant is not None:
-            other = self.constant.predict(N, D, C, level, noisy)
+        if self.beside is not None:
+            other = self.beside.predict(N, D, C, level, noisy)
             low, high = min(low, other.low), max(high, other.high)
         point = float(self.law.predict(**values))
         # Quantiles of a skewed cloud may leave the point itself outside; a forecast lies in its own interval.
@@ -108,8 +108,13 @@ class Bootstrap:
         }
 
 
-def bootstrap(law: Law, resamples: int = 1000, seed: int = 0) -> Bootstrap:
-    """`resamples` refits of `law` to runs whose residuals were drawn again."""
+def bootstrap(law: Law, resamples: int = 1000, seed: int = 0, beside: Law | None = None) -> Bootstrap:
+    """`resamples` refits of `law` to runs whose residuals were drawn again.
+
+    Args:
+        beside: a law that is as likely; for one without a constant, that with it, where the runs can bear it.
+    """
+    beside = beside or with_constant(law)
     runs, form = law.runs, law.form
     rng = np.random.default_rng([seed, len(runs)])
     residuals = law.residuals()
@@ -140,18 +145,12 @@ def bootstrap(law: Law, resamples: int = 1000, seed: int = 0) -> Bootstrap:
     shift = form.shift(centres)
     begin = np.repeat((shift @ law.theta)[None], resamples, axis=0)
     theta, _ = descend(problem, begin, STEPS, target=fitted + drawn)
-    constant = _with_constant(law)
-    return Bootstrap(
-        law,
-        np.linalg.solve(shift, theta.T).T,
-        further,
-        spread,
-        None if constant is None else bootstrap(constant, resamples, seed),
-    )
+    other = beside and replace(bootstrap(beside, resamples, seed), beside=None)
+    return Bootstrap(law, np.linalg.solve(shift, theta.T).T, further, spread, other)
 
 
-def _with_constant(law: Law) -> Law | None:
-    """The law of a form without a constant fitted again with one, or None."""
+def with_constant(law: Law) -> Law | None:
+    """The law of a form without a constant fitted again with one, or None where it has one or the runs cannot bear it."""
     if law.form.has_constant:
         return None
     try:

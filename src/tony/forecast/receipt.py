@@ -45,6 +45,8 @@ def make_receipt(
             "irreducible": law.irreducible,
             "rows": [int(line) for line in law.runs.lines],
         },
+        "beside": found.beside
+        and {"form": found.beside.law.form.name, "loss": float(found.beside.law.predict(**at))},
         "target": {"recipe": target.recipe.hash, "name": target.recipe.name, **at},
         "beyond": target.flops / ladder.largest,
         "forecast": {

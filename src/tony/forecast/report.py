@@ -145,10 +145,10 @@ def analyse(
     Raises:
         TonyError: nothing can be fitted, or the form that was asked for cannot.
     """
-    warnings, candidates = list(runs.warnings), ()
+    warnings, candidates, plain = list(runs.warnings), (), None
     if form == "auto":
         choice = choose(runs, delta=delta, ray=ray)
-        law, candidates = choice.law, choice.candidates
+        law, candidates, plain = choice.law, choice.candidates, choice.beside
         warnings += choice.warnings
     else:
         law = fit(rows_for(runs, form_named(form), ray), form_named(form), delta)
@@ -169,7 +169,7 @@ def analyse(
         refused |= {f"budget {p.flops:.3g}": p.refused for p in isoflops.profiles if p.refused}
     if "above the frontier" in refused.get("frontier", ""):
         warnings.append(refused["frontier"])
-    found = bootstrap(law, resamples, seed)
+    found = bootstrap(law, resamples, seed, plain)
     beside = None
     if _as_good(candidates, law, "joint"):
         other = fit(runs, "joint", delta)
@@ -245,6 +245,7 @@ def save_law(path: Path, found: Bootstrap, size: SizeRule | None = None) -> None
         "delta": law.delta if np.isfinite(law.delta) else None,
         "in_logs": law.in_logs,
         "resamples": len(found.theta),
+        "beside": found.beside and found.beside.law.form.name,
         "size": size and asdict(size),
         "runs": columns,
     }
@@ -264,7 +265,10 @@ def load_law(path: Path, seed: int = 0) -> Bootstrap:
         delta = np.inf if value["delta"] is None else float(value["delta"])
         theta = np.array(value["theta"], float)
         law = Law(form_named(value["form"]), theta, value["objective"], runs, delta, value["in_logs"])
-        return bootstrap(law, int(value["resamples"]), seed)
+        beside = value.get("beside") and fit(
+            runs, form_named(value["beside"]), law.delta, in_logs=law.in_logs
+        )
+        return bootstrap(law, int(value["resamples"]), seed, beside)
     except FileNotFoundError:
         raise TonyError(
             f"{path}: no such file. Make one: tony forecast fit DATA.csv --save LAW.json"
