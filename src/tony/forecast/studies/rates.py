@@ -127,7 +127,7 @@ def found(climber: Climber, best: list[Best]) -> Finding:
         climber.ladder.base.name,
         columns,
         rows,
-        Axes("learning rate", "held-out loss, nats", "xy"),
+        Axes("learning rate", "held-out loss, nats", "x"),
         curves,
         {"best rate": {"train.lr": lr, "forecast.horizon": float(-slope)}},
         answers,
