@@ -1,9 +1,10 @@
 """Protects the planner: shapes of the size asked for, memory that fits, days and dollars that follow from the FLOP."""
 
 import json
+from dataclasses import replace
 
 import pytest
-from synthetic import joint_runs
+from synthetic import joint_runs, power_runs
 from typer.testing import CliRunner
 
 from tony.cli.main import app
@@ -94,6 +95,11 @@ def test_a_saved_law_comes_back(tmp_path):
     found = bootstrap(fit(joint_runs(40, noise=0.01), "joint", starts=300), 100)
     save_law(tmp_path / "law.json", found)
     assert load_law(tmp_path / "law.json").predict(N=1e10, D=2e11) == found.predict(N=1e10, D=2e11)
+    runs, _ = power_runs(9)
+    both = bootstrap(fit(runs, "power+constant:C"), 50, beside=fit(runs, "power:C"))
+    save_law(tmp_path / "both.json", both)
+    read = load_law(tmp_path / "both.json").predict(C=1e17)
+    assert read == both.predict(C=1e17) and read.low < replace(both, beside=None).predict(C=1e17).low
     for text, message in (("{}", "holds no law"), ("nonsense", "holds no law")):
         (tmp_path / "bad.json").write_text(text)
         with pytest.raises(TonyError, match=message):
