@@ -115,6 +115,7 @@ def page(
             "compute, times the largest run's",
             "forecast",
             "90% interval",
+            "half-width",
             "measured",
             "error",
         )
@@ -166,6 +167,7 @@ def _kept(receipt: dict[str, Any]) -> tuple[str, ...]:
         f"{receipt['beyond']:.0f}",
         f"{forecast['loss']:.4f}",
         interval,
+        f"{(forecast['high'] - forecast['low']) / (2 * forecast['loss']):.1%}",
         *came,
     )
 
