@@ -139,6 +139,23 @@ def test_rates_fall_with_the_length_of_training(ladder, repository, pictures):
     assert {rung.recipe.train.lr for rung in constant.rungs} == {constant.base.train.lr}
 
 
+def test_batches_grow_with_the_length_of_training(repository, pictures):
+    path = repository / "recipes" / "ladders" / "images.toml"
+    words = (*SMALL, f"data.path={pictures}", "forecast.allowance=2e10")
+    growing = load_ladder(path, (*words, "forecast.growth=0.5"))
+    context, first = growing.base.model.context, growing.base.train.batch_tokens
+    for rung in (*growing.rungs, growing.target):
+        batch = rung.recipe.train.batch_tokens
+        assert batch % context == 0 and batch == rung.stable.train.batch_tokens
+        assert batch == pytest.approx(first * (rung.n / growing.rungs[0].n) ** 0.5, abs=context)
+        assert rung.tokens == rung.steps * batch == pytest.approx(rung.recipe.train.tokens)
+    assert growing.target.steps < growing.target.tokens / first
+    constant = load_ladder(path, (*words, "forecast.growth=0"))
+    assert {rung.recipe.train.batch_tokens for rung in (*constant.rungs, constant.target)} == {
+        first // context * context
+    }
+
+
 def test_processes_share_the_sizes(ladder, climbed, tmp_path):
     _, alone = climbed
     climber = Climber(ladder, tmp_path, Silent())

@@ -242,6 +242,21 @@ def test_compiled_blocks_equal_eager(random_model):
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
 
 
+def test_evaluations_do_not_compile_for_their_own_shapes(random_model):
+    model = random_model(V)
+    ids = ids_of(2, 7)
+    eager = model(ids)
+
+    def compiled(*_):
+        raise AssertionError("compiled code was called")
+
+    model._compiled = (compiled, compiled)
+    with torch.no_grad():
+        assert torch.equal(model(ids), eager)
+    with torch.enable_grad(), pytest.raises(AssertionError, match="compiled"):
+        model(ids)
+
+
 def test_a_saved_model_comes_back_equal(model, tmp_path):
     save_model(tmp_path, model)
     again = load_model(tmp_path)

@@ -47,6 +47,9 @@ class LadderRecipe(BaseModel):
             ge=0, lt=1, description="learning rates fall as the tokens of a size to the power of minus this"
         ),
     ] = 0.0
+    growth: Annotated[
+        float, Field(ge=0, lt=1, description="batches grow as the tokens of a size to the power of this")
+    ] = 0.0
     beyond: Annotated[
         float, Field(gt=1, description="compute of the target over that of the largest run")
     ] = 30.0
@@ -230,17 +233,24 @@ def rungs_of(
 ) -> list[Rung]:
     """The annealed points of one size, and the stable run that they leave; `seed` is added to the recipe's."""
     n = num_parameters(base, width)
-    per_step = max(1, base.train.batch_tokens // base.model.context) * base.model.context
+    times = n / num_parameters(base, settings.smallest)  # of N, and so of the ray's tokens
+    context = base.model.context
+    per_step = max(1, int(base.train.batch_tokens * times**settings.growth) // context) * context
     steps = {m: max(10, round(m * n / per_step)) for m in sorted(ratios or settings.tokens_per_parameter)}
     warmup = max(5, round(WARMUP * min(steps.values())))
     model = _model(base, width)
-    # muP carries a rate over width, not over the length of training. Branches share their stable run, so a size has one rate:
-    # along the ray its tokens are in proportion to N.
-    lr = base.train.lr * (n / num_parameters(base, settings.smallest)) ** -settings.horizon
+    # muP carries a rate over width, not over the length of training. Branches share their stable run, so a size has one rate.
+    lr = base.train.lr * times**-settings.horizon
 
     def recipe(suffix: str, count: int, decay: float) -> Recipe:
         train = base.train.model_copy(
-            update={"tokens": float(count * per_step), "warmup": warmup / count, "decay": decay, "lr": lr}
+            update={
+                "tokens": float(count * per_step),
+                "batch_tokens": per_step,
+                "warmup": warmup / count,
+                "decay": decay,
+                "lr": lr,
+            }
         )
         title = f"{base.name}-{name or f'w{width}'}{f'-s{seed}' if seed else ''}{suffix}"
         return base.model_copy(

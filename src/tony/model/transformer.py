@@ -20,6 +20,8 @@ from torch import Tensor, nn
 from tony.model.cache import ROWS_TOGETHER, Cache
 from tony.model.segments import Gather, Restore, Segments
 
+SHAPES = 64  # that a process compiles for, as for the sizes of a ladder; torch's own limit of 8 falls back without a word
+
 
 @dataclass(frozen=True, kw_only=True)
 class TransformerConfig:
@@ -260,8 +262,8 @@ class Transformer(nn.Module):
         Attention stays outside: its bucket shapes change from batch to batch, and would be compiled again each time.
         """
         self._compiled = (
-            torch.compile(Block.before, dynamic=False),
-            torch.compile(Block.after, dynamic=False),
+            torch.compile(Block.before, dynamic=False, recompile_limit=SHAPES),
+            torch.compile(Block.after, dynamic=False, recompile_limit=SHAPES),
         )
 
     @torch.no_grad()
@@ -294,7 +296,10 @@ class Transformer(nn.Module):
         cos, sin = rotary_table(segments.positions, self.config.head_dim, self.config.rope_base)
         biases: dict = {}
         x = self.embedding(ids.reshape(-1))
-        before, after = self._compiled or (Block.before, Block.after)
+        compiled = (
+            self._compiled if torch.is_grad_enabled() else None
+        )  # not once more for the shapes of an evaluation
+        before, after = compiled or (Block.before, Block.after)
         for block in self.blocks:
             x = after(block, x, block.attention.mix(before(block, x, cos, sin), segments, biases))
         return self.norm(x)
