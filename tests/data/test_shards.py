@@ -179,6 +179,23 @@ def test_counts_and_entropy_by_modality(tmp_path, vocabulary):
     assert set(entropy) < set(MODALITIES)
 
 
+def test_runs_on_one_shard_pack_and_count_it_once(folder, vocabulary, monkeypatch):
+    shard = Shard(folder)
+    first, counts = shard.packing(64), shard.modality_counts(vocabulary, counted_only=True)
+    expected = pack(shard.lengths, 64)
+    assert np.array_equal(first.documents, expected.documents) and np.array_equal(
+        first.starts, expected.starts
+    )
+    counts["text"] += 1  # of the caller only
+    monkeypatch.setattr("tony.data.shards.pack", lambda *_: pytest.fail("packed again"))
+    monkeypatch.setattr(Shard, "_count", lambda *_: pytest.fail("counted again"))
+    assert shard.packing(64) is first
+    assert shard.modality_counts(vocabulary, counted_only=True)["text"] == counts["text"] - 1
+    monkeypatch.undo()
+    assert len(shard.packing(128)) < len(first)
+    assert sum(shard.modality_counts(vocabulary, counted_only=False).values()) > sum(counts.values())
+
+
 def test_the_index_is_small_and_readable(folder, vocabulary):
     index = json.loads((folder / "index.json").read_text())
     assert index["vocabulary"] == vocabulary.hash and set(index["checksums"]) == {

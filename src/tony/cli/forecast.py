@@ -249,7 +249,8 @@ def _ladder(recipe: str, overrides: list[str] | None) -> Any:
 @app.command("study")
 def study(
     name: Annotated[
-        str, typer.Argument(help="aspect, classify, codes, data, information, levels, position or rates")
+        str,
+        typer.Argument(help="aspect, classify, codes, data, information, levels, modules, position or rates"),
     ],
     recipe: Annotated[str, typer.Argument(help="a recipe with a [forecast] section")],
     overrides: Annotated[list[str] | None, typer.Argument(help="key=value, such as forecast.sizes=5")] = None,

@@ -17,7 +17,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from tony.data.shards import Packing, Shard, pack
+from tony.data.shards import Packing, Shard
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Batches:
         self, shard: Shard, context: int, batch_tokens: int, seed: int, curriculum: int | None = None
     ) -> None:
         self.shard, self.context, self.seed = shard, context, seed
-        self.packing: Packing = pack(shard.lengths, context)
+        self.packing: Packing = shard.packing(context)
         self.windows_per_batch = max(1, batch_tokens // context)
         self._permutation = lru_cache(maxsize=4)(self._permute)
         self._span = curriculum * self.windows_per_batch if curriculum else None

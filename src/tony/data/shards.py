@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -195,8 +196,29 @@ class Shard:
         a, b = self.offsets[document], self.offsets[document + 1]
         return Tokens(np.asarray(self.ids[a:b], np.int64), np.asarray(self.counted[a:b]))
 
+    @cached_property
+    def _known(self) -> dict[tuple, Any]:
+        """What was computed of all documents: the runs of a ladder share a shard, and would each compute it anew."""
+        return {}
+
+    def packing(self, context: int) -> Packing:
+        """Its documents in windows of `context` positions, packed once.
+
+        Raises:
+            TonyError: a document is longer.
+        """
+        if ("packing", context) not in self._known:
+            self._known["packing", context] = pack(self.lengths, context)
+        return self._known["packing", context]
+
     def modality_counts(self, vocabulary: Vocabulary, counted_only: bool) -> dict[str, int]:
         """How many ids each modality has."""
+        key = ("counts", vocabulary.hash, counted_only)
+        if key not in self._known:
+            self._known[key] = self._count(vocabulary, counted_only)
+        return dict(self._known[key])
+
+    def _count(self, vocabulary: Vocabulary, counted_only: bool) -> dict[str, int]:
         kinds = vocabulary.modality_of[np.asarray(self.ids, np.int64)]
         if counted_only:
             kinds = kinds[np.asarray(self.counted)]

@@ -19,6 +19,7 @@ STUDIES = {
     "data": "loss against the size of a fixed data set, L(D)",
     "information": "what captions and pictures tell of each other",
     "levels": "mathematics beyond the difficulty that was trained",
+    "modules": "which modules of mathematics are learned of a sudden, and off every law",
     "position": "loss against the position in the context",
     "rates": "the best learning rates, and how they fall with the length of training",
 }

@@ -16,22 +16,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 
 from tony.atomic import write_json
 from tony.data.batches import Batches
 from tony.data.mathematics import LEVELS, TRAINED, Mathematics
-from tony.data.shards import Shard
-from tony.data.sources import open_source
 from tony.errors import TonyError
-from tony.forecast.climb import MOST_WINDOWS, Climber
+from tony.forecast.climb import Climber
 from tony.forecast.fit import fit
 from tony.forecast.ladder import Rung
 from tony.forecast.studies.finding import Axes, Curve, Finding
+from tony.forecast.studies.problems import grade, packed, source_of
 from tony.forecast.table import Runs
-from tony.model import Segments
-from tony.model.machine import autocast
 from tony.train.loop import Trainer
 
 NUMBER = 300  # problems of a level
@@ -65,12 +60,7 @@ def run(climber: Climber) -> Finding:
         TonyError: the ladder is not of mathematics, or too little of it is finished.
     """
     ladder = climber.ladder
-    source = open_source(ladder.base)
-    if not isinstance(source, Mathematics):
-        raise TonyError(
-            f"study levels needs data.kind=mathematics, and {ladder.base.name} has {ladder.base.data.kind}: take "
-            "recipes/ladders/mathematics.toml"
-        )
+    source = source_of(climber, "levels")
     finished = [rung for rung in (*ladder.rungs, ladder.target) if climber.point(rung) is not None]
     if len(finished) < FEWEST:
         raise TonyError(
@@ -91,38 +81,13 @@ def run(climber: Climber) -> Finding:
 
 
 def _problems(climber: Climber, source: Mathematics) -> Batches:
-    """NUMBER problems of level after level, encoded and packed."""
-    vocabulary, context = climber.material.vocabulary, climber.ladder.base.model.context
-    problems = [problem for level in LEVELS for problem in source.level(level, NUMBER)]
-    documents = (vocabulary.encode(problem.document()) for problem in problems)
-    shard = Shard.write(
-        climber.root / "studies" / f"{climber.ladder.base.name}-levels", documents, vocabulary
-    )
-    return Batches(shard, context, context, climber.ladder.base.seed)
+    """NUMBER problems of level after level."""
+    return packed(climber, "levels", [problem for level in LEVELS for problem in source.level(level, NUMBER)])
 
 
-@torch.no_grad()
 def _grade(trainer: Trainer, batches: Batches) -> dict[str, np.ndarray]:
     """The figures of `Graded`, from NUMBER documents of level after level."""
-    nats, ids, right = (np.zeros(len(batches.shard)) for _ in range(3))
-    windows = np.arange(len(batches.packing))
-    trainer.model.eval()
-    for part in np.array_split(windows, -(-len(windows) // MOST_WINDOWS)):
-        batch = batches.assemble([int(window) for window in part])
-        segments = Segments.from_lengths(batch.lengths, batches.context).to(trainer.device)
-        with autocast(trainer.device, trainer.precision):
-            states = trainer.model.trunk(batch.ids.to(trainer.device), segments)
-            logits = trainer.model.readout(states.index_select(0, batch.places.to(trainer.device)))
-        logits, targets = logits.float().cpu(), batch.targets
-        owner = np.zeros(len(part) * batches.context, np.int64)  # the document at each position
-        for row, (window, lengths) in enumerate(zip(part, batch.lengths, strict=True)):
-            documents = np.repeat(batches.packing.window(int(window)), lengths)
-            owner[row * batches.context :][: len(documents)] = documents
-        owner = owner[batch.places.numpy()]
-        np.add.at(nats, owner, F.cross_entropy(logits, targets, reduction="none").double().numpy())
-        np.add.at(ids, owner, 1)
-        np.add.at(right, owner, (logits.argmax(-1) == targets).numpy())
-    nats, ids, right = (a.reshape(len(LEVELS), -1) for a in (nats, ids, right))
+    nats, ids, right = (a.reshape(len(LEVELS), -1) for a in grade(trainer, batches))
     loss = nats.sum(1) / ids.sum(1)
     left = (nats - loss[:, None] * ids) / ids.mean(1, keepdims=True)  # of a ratio of sums, by problem
     return {
