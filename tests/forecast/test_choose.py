@@ -120,6 +120,22 @@ def test_a_loss_that_falls_faster_and_faster_is_warned_of():
     assert all("largest size lies" in warned(power * np.where(n > 4e4, 0.9, 1)) for _ in range(50))
 
 
+def test_a_slight_fall_is_warned_of_where_seeds_rule_chance_out():
+    rng = np.random.default_rng(6)
+    n = np.repeat(np.geomspace(2e4, 1.3e5, 4), 3)
+    power = 5 * (n / 2e4) ** -0.1
+
+    def warned(noise, fall, which=slice(None)):
+        loss = power * np.where(n > 1e5, 1 - fall, 1) * np.exp(noise * rng.normal(size=len(n)))
+        return transition(runs_of(loss[which], n=n[which], d=14 * n[which], c=84 * n[which] ** 2), 14)
+
+    assert sum(bool(warned(0.002, 0.012)) for _ in range(100)) > 60
+    assert sum(bool(warned(0.003, 0.0)) for _ in range(1000)) <= 5
+    assert not any(warned(0.0, 0.004) for _ in range(3)), "too little to matter"
+    assert not warned(0.0, 0.012, slice(None, None, 3)), "single runs show no chance"
+    assert "1.2% below" in warned(0.0, 0.012)
+
+
 def test_a_transition_is_in_the_choice_of_a_ray_only():
     n = np.geomspace(3e3, 5e4, 5)
     loss = 3 * (n / 3e3) ** -0.13 * np.where(n > 4e4, 0.85, 1)

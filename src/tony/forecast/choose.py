@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import stats
 
 from tony.errors import TonyError
 from tony.forecast.fit import DELTA, Law, check_fittable, fit
@@ -27,6 +28,8 @@ CLOSE = (
 )
 
 FALL = 0.03  # of the largest size below the power law of the others: no seed does that, and no form here bends that way
+SLIGHT = 0.005  # such a fall where seeds show that chance does it
+CHANCE = 0.001  # less often than so
 
 
 @dataclass(frozen=True)
@@ -110,16 +113,27 @@ def transition(runs: Runs, ray: float | None) -> str | None:
     sizes, size = np.unique(own.column("C"), return_inverse=True)
     if len(sizes) < 4:
         return None
-    x = np.log(sizes)
-    y = np.array([np.log(own.loss[size == i]).mean() for i in range(len(sizes))])
-    slope, at = np.polyfit(x[:-1], y[:-1], 1)
-    below = slope * x[-1] + at - y[-1]
-    if below < FALL:
+    x, logs = np.log(sizes), np.log(own.loss)
+    y = np.array([logs[size == i].mean() for i in range(len(sizes))])
+    line = np.array([x[-1], 1]) @ np.linalg.pinv(
+        np.vander(x[:-1], 2)
+    )  # at the largest size, of the losses before
+    below = float(line @ y[:-1] - y[-1])
+    if below < min(FALL, max(SLIGHT, _by_chance(logs - y[size], np.bincount(size), line))):
         return None
     return (
-        f"the largest size lies {1 - np.exp(-below):.0%} below the power law of the smaller ones: the loss falls faster and "
+        f"the largest size lies {1 - np.exp(-below):.1%} below the power law of the smaller ones: the loss falls faster and "
         "faster, as where models learn to do something new, and no form here says what comes next. Begin with larger sizes"
     )
+
+
+def _by_chance(residuals: np.ndarray, counts: np.ndarray, line: np.ndarray) -> float:
+    """How far below the line seeds alone put the largest size, once in 1 / CHANCE ladders; infinite where no size has several."""
+    freedom = len(residuals) - len(counts)
+    if not freedom:
+        return np.inf
+    variance = residuals @ residuals / freedom * (1 / counts[-1] + line**2 @ (1 / counts[:-1]))
+    return float(stats.t.isf(CHANCE, freedom) * np.sqrt(variance))
 
 
 def choose(

@@ -9,6 +9,7 @@ from tony.forecast.choose import transition
 from tony.forecast.climb import runs_of
 from tony.forecast.derived import to_pf_days
 
+NOTHING = 1e-9  # nats: a fit that ends at the edge E = 0 leaves such
 UNITS = {"E": "nats", "N0": "parameters", "C0": "FLOP", "alpha": "", "beta": ""}
 
 
@@ -201,4 +202,4 @@ def _cell(value: Any) -> str:
 
 
 def _number(value: float | None, none: str = "-") -> str:
-    return none if value is None else f"{value:.4g}"
+    return none if value is None else f"{value if abs(value) > NOTHING else 0:.4g}"

@@ -51,7 +51,7 @@ def test_a_module_has_the_loss_of_its_own_problems(climber):
     finding = study_named("modules")(climber)
     sizes = sorted({rung.n for rung in climber.ladder.rungs})
     assert [row[0] for row in finding.rows] == ["all", "constant", "copy"]
-    assert finding.columns[2 : 2 + len(sizes)] == tuple(f"N={n:,}" for n in sizes)
+    assert finding.columns[2:5] == tuple(f"N={sizes[k]:,}" for k in (0, -2, -1))
     problems = list(islice(Mathematics(climber.ladder.base.data).problems("heldout"), 60))
     vocabulary = climber.material.vocabulary
     rungs = [r for r in climber.ladder.rungs if r.n == sizes[-1] and r.recipe.name.endswith("-m4")]
@@ -69,8 +69,9 @@ def test_a_module_has_the_loss_of_its_own_problems(climber):
                     ids += len(answer)
             logs.append(np.log(nats / ids))
         assert row[1] == ids
-        assert row[1 + len(sizes)] == pytest.approx(np.exp(np.mean(logs)), rel=1e-4)
-    constant, copy = (row[1 + len(sizes)] for row in finding.rows[1:])
+        assert row[4] == pytest.approx(np.exp(np.mean(logs)), rel=1e-4)
+        assert finding.laws[row[0]][f"loss at N={sizes[-1]:,}"] == row[4]
+    constant, copy = (row[4] for row in finding.rows[1:])
     assert constant < copy
 
 
@@ -91,7 +92,11 @@ def test_a_sudden_fall_is_told_from_a_steady_one_and_from_noise(tmp_path):
     finding = modules.found("x", sizes, flops, dict.fromkeys(("all", "steady", "sudden", "noisy"), 500), logs)
     assert [row[-1] for row in finding.rows] == ["", "", "yes", ""]
     assert "1 of 3 modules" in finding.answers[1] and finding.answers[1].endswith(": sudden")
-    assert finding.laws["sudden"] == pytest.approx({"below": 0.06, "last": 0.06 + 0.2 / (x[-1] - x[-2])})
+    sudden_law = finding.laws["sudden"]
+    assert (sudden_law["below"], sudden_law["last"]) == pytest.approx((0.06, 0.06 + 0.2 / (x[-1] - x[-2])))
+    over = {curve.name: curve.y for curve in finding.curves}
+    assert over["sudden"] == pytest.approx([1, 1, 1, np.exp(-0.2)])
+    assert over["steady"] == pytest.approx([1, 1, 1, 1])
     finding.draw(tmp_path / "modules.png")
     assert (tmp_path / "modules.png").read_bytes()[:4] == b"\x89PNG"
 

@@ -69,8 +69,9 @@ def found(domain: str, sizes: list[int], flops: np.ndarray, ids: dict[str, int],
     last = (logs[-2] - logs[-1]) / (x[-1] - x[-2])
     sudden = (last > SUDDEN * before) & (line - logs[-1] > NOISE)
     names = list(ids)
+    loss = np.exp(logs)
     rows = [
-        [name, ids[name], *(float(v) for v in np.exp(logs[:, i])), float(before[i]), float(last[i]), "yes" if sudden[i] else ""]
+        [name, ids[name], *(float(loss[k, i]) for k in (0, -2, -1)), float(before[i]), float(last[i]), "yes" if sudden[i] else ""]
         for i, name in enumerate(names)
     ]  # fmt: skip
     which = [name for i, name in enumerate(names) if sudden[i] and name != "all"]
@@ -80,24 +81,28 @@ def found(domain: str, sizes: list[int], flops: np.ndarray, ids: dict[str, int],
         f"below, and the loss more than {NOISE:.0%} below the line): {', '.join(which) or 'none'}",
     ]  # fmt: skip
     order = sorted(range(1, len(names)), key=lambda i: before[i] - last[i])[:SHOWN]
-    curves = [
-        Curve(
-            names[i],
-            flops.tolist(),
-            np.exp(logs[:, i]).tolist(),
-            flops.tolist(),
-            np.exp(logs[-2, i] - before[i] * (x - x[-2])).tolist(),
-        )
-        for i in (0, *order)
-    ]
+    below = logs[:-1].mean(0) - before * (x[:, None] - x[:-1].mean())  # the line of the smaller sizes
+    curves = [Curve(names[i], flops.tolist(), np.exp(logs - below)[:, i].tolist()) for i in (0, *order)]
+    laws = {
+        name: {"below": float(before[i]), "last": float(last[i])}
+        | {f"loss at N={n:,}": float(value) for n, value in zip(sizes, loss[:, i], strict=True)}
+        for i, name in enumerate(names)
+    }
     return Finding(
         "modules",
         domain,
-        ("module", "answer ids", *(f"N={n:,}" for n in sizes), "exponent below", "at the last", "sudden"),
+        (
+            "module",
+            "answer ids",
+            *(f"N={sizes[k]:,}" for k in (0, -2, -1)),
+            "exponent below",
+            "last",
+            "sudden",
+        ),
         rows,
-        Axes("FLOP", "held-out loss, nats per answer id", "xy"),
+        Axes("FLOP", "loss over the line of the smaller sizes"),
         curves,
-        {name: {"below": float(before[i]), "last": float(last[i])} for i, name in enumerate(names)},
+        laws,
         answers,
         [],
     )
