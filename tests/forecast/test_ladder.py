@@ -14,8 +14,15 @@ from tony.forecast.climb import Climber, runs_of
 from tony.forecast.fit import Law
 from tony.forecast.forms import FORMS
 from tony.forecast.interval import Bootstrap
-from tony.forecast.ladder import load_ladder, num_parameters
-from tony.forecast.receipt import check_receipt, confirm, make_receipt, read_receipt, save_receipt
+from tony.forecast.ladder import load_ladder, make_ladder, num_parameters
+from tony.forecast.receipt import (
+    check_receipt,
+    confirm,
+    make_receipt,
+    read_receipt,
+    save_receipt,
+    target_runs,
+)
 from tony.runs import Run
 from tony.train.loop import Trainer
 from tony.train.progress import Silent
@@ -202,12 +209,41 @@ def test_the_receipt_comes_before_the_truth(ladder, climbed, tmp_path):
     assert len(receipt["inputs"]) == len(points) and receipt["beyond"] >= 2
     later = {"recipe": ladder.target.recipe.hash, "loss": 2.0, "standard_error": 0.01, "finished": "2999-01-01T00:00:00Z", "seconds": 1, "sha256": "0"}  # fmt: skip
     with pytest.raises(TonyError, match="after the target was trained"):
-        confirm(path, later | {"finished": "2000-01-01T00:00:00Z"})
+        confirm(path, [later | {"finished": "2000-01-01T00:00:00Z"}])
     with pytest.raises(TonyError, match="another target"):
-        confirm(path, later | {"recipe": "other"})
-    done = confirm(path, later)
+        confirm(path, [later | {"recipe": "other"}])
+    with pytest.raises(TonyError, match="another target"):
+        confirm(path, [later, later])
+    done = confirm(path, [later])
     assert done["confirmation"]["error"] == pytest.approx(done["forecast"]["loss"] / 2 - 1)
     assert read_receipt(path) == done
+    old = {k: v for k, v in receipt["target"].items() if k != "runs"}
+    assert target_runs({"target": old}) == target_runs(receipt), "receipts from before there could be several"
+
+
+def test_the_mean_of_several_runs_confirms(ladder, climbed, tmp_path):
+    several = make_ladder(ladder.base, ladder.settings.model_copy(update={"targets": 3}))
+    assert several.rungs == ladder.rungs and several.target == ladder.target
+    names = [rung.recipe.name for rung in several.targets]
+    assert names == [f"{names[0]}{suffix}" for suffix in ("", "-s1", "-s2")]
+    assert len({rung.recipe.seed for rung in several.targets}) == 3
+    assert len({(rung.n, rung.tokens) for rung in several.targets}) == 1
+    _, points = climbed
+    path = tmp_path / "receipt.json"
+    made = make_receipt(several, points, forecast_of(points))
+    save_receipt(path, made)
+    losses = (made["forecast"]["high"] + 0.3, made["forecast"]["loss"] - 0.2, made["forecast"]["loss"] - 0.1)
+    runs = [
+        {"recipe": rung.recipe.hash, "loss": loss, "standard_error": 0.01, "finished": "2999-01-01T00:00:00Z", "seconds": 2, "sha256": "0"}
+        for rung, loss in zip(several.targets, losses, strict=True)
+    ]  # fmt: skip
+    with pytest.raises(TonyError, match="another target"):
+        confirm(path, runs[:1])
+    found = confirm(path, runs)["confirmation"]
+    assert found["loss"] == pytest.approx(np.mean(losses)) and found["losses"] == list(losses)
+    assert found["seconds"] == 6
+    with pytest.raises(TonyError, match="from other runs"):
+        save_receipt(path, make_receipt(ladder, points, forecast_of(points)))
 
 
 def test_a_receipt_that_was_changed_is_refused(ladder, climbed, tmp_path):

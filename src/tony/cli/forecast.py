@@ -316,7 +316,8 @@ def cost_lines(steps: Any) -> list[str]:
         *hasty,
         f"in all {steps.flops:.3g} FLOP for {len(lines)} points; stable parts are shared",
         f"target: width {target.recipe.model.width}, N = {target.n:,}, D = {target.tokens:,}, {target.flops:.3g} FLOP, "
-        f"{target.flops / steps.largest:.0f} times the largest run",
+        f"{target.flops / steps.largest:.0f} times the largest run"
+        + (f"; {len(steps.targets)} runs" if len(steps.targets) > 1 else ""),
     ]
 
 
@@ -354,8 +355,7 @@ def climb(
     beside = path.with_name(f"{path.stem}-domain.json")
     write_json(beside, about)
     if confirmed:
-        point = climber.point(steps.target) or climber.train(steps.target)
-        result = confirm(path, point)
+        result = confirm(path, [climber.point(run) or climber.train(run) for run in steps.targets])
     result = {
         **result,
         "domain": about,

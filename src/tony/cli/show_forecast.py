@@ -150,8 +150,10 @@ def print_receipt(result: dict[str, Any]) -> None:
     found = result.get("confirmation")
     if found:
         where = "inside" if found["inside"] else "outside"
+        runs = found.get("losses", [])
+        each = f" (mean of {', '.join(f'{loss:.4f}' for loss in runs)})" if len(runs) > 1 else ""
         typer.echo(
-            f"measured {found['loss']:.4f}: the forecast errs by {found['error']:+.2%}, {where} its interval"
+            f"measured {found['loss']:.4f}{each}: the forecast errs by {found['error']:+.2%}, {where} its interval"
         )
     print_domain(result["domain"])
     for warning in (*result["warnings"], *forecast["warnings"]):

@@ -85,15 +85,14 @@ class Climber:
         return point
 
     def seconds(self) -> tuple[float, float]:
-        """What the rungs that are not finished, and the target, will take: from a few steps of each size."""
+        """What the rungs and runs of the target that are not finished will take: from a few steps of each size."""
         rates: dict[int, float] = {}
-        for rung in (*self.ladder.rungs, self.ladder.target):
+        for rung in (*self.ladder.rungs, *self.ladder.targets):
             if rung.n not in rates and self.point(rung) is None:
                 rates[rung.n] = self.rate(rung)
         open_rungs = [r for r in self.ladder.rungs if self.point(r) is None]
         ladder = sum(rates[r.n] * (r.tokens * (1 - self._shared(r, open_rungs))) for r in open_rungs)
-        target = self.ladder.target
-        return ladder, rates.get(target.n, 0.0) * target.tokens
+        return ladder, sum(rates[r.n] * r.tokens for r in self.ladder.targets if self.point(r) is None)
 
     def _shared(self, rung: Rung, rungs: list[Rung]) -> float:
         """The share of a rung's tokens that a longer branch of the same size pays for."""

@@ -53,6 +53,9 @@ class LadderRecipe(BaseModel):
     beyond: Annotated[
         float, Field(gt=1, description="compute of the target over that of the largest run")
     ] = 30.0
+    targets: Annotated[
+        int, Field(gt=0, description="runs of the target, of whose losses the mean is measured")
+    ] = 1
     decay: Annotated[float, Field(gt=0, lt=1, description="share of a branch's steps")] = 0.2
     gap: Annotated[float, Field(gt=0, description="most that test loss may exceed training loss")] = 0.005
     heldout_tokens: Annotated[int, Field(gt=0, description="that a loss is measured on")] = 400_000
@@ -85,12 +88,17 @@ class Rung:
 
 @dataclass(frozen=True)
 class Ladder:
-    """All rungs, the smallest first, and the target."""
+    """All rungs, the smallest first, and the runs of the target."""
 
     base: Recipe
     settings: LadderRecipe
     rungs: tuple[Rung, ...]
-    target: Rung
+    targets: tuple[Rung, ...]
+
+    @property
+    def target(self) -> Rung:
+        """The first of its runs; the others differ by their seeds."""
+        return self.targets[0]
 
     @cached_property
     def flops(self) -> float:
@@ -220,7 +228,11 @@ def _ladder(base: Recipe, settings: LadderRecipe, widths: list[int]) -> Ladder:
     width = widths[-1]
     while 6.0 * settings.ray * num_parameters(base, width) ** 2 < goal:
         width += base.model.head_dim
-    return Ladder(base, settings, tuple(rungs), rungs_of(base, settings, width, "target", (settings.ray,))[0])
+    targets = [
+        rungs_of(base, settings, width, "target", (settings.ray,), seed)[0]
+        for seed in range(settings.targets)
+    ]
+    return Ladder(base, settings, tuple(rungs), tuple(targets))
 
 
 def rungs_of(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import statistics
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,7 +48,12 @@ def make_receipt(
         },
         "beside": found.beside
         and {"form": found.beside.law.form.name, "loss": float(found.beside.law.predict(**at))},
-        "target": {"recipe": target.recipe.hash, "name": target.recipe.name, **at},
+        "target": {
+            "recipe": target.recipe.hash,
+            "name": target.recipe.name,
+            **at,
+            "runs": [rung.recipe.hash for rung in ladder.targets],
+        },
         "beyond": target.flops / ladder.largest,
         "forecast": {
             "loss": forecast.loss,
@@ -70,7 +76,8 @@ def save_receipt(path: Path, receipt: dict[str, Any]) -> dict[str, Any]:
     """
     if path.is_file():
         old = read_receipt(path)
-        if old["inputs_sha256"] == receipt["inputs_sha256"] and old["target"] == receipt["target"]:
+        same_inputs = old["inputs_sha256"] == receipt["inputs_sha256"]
+        if same_inputs and target_runs(old) == target_runs(receipt):
             return old
         raise TonyError(f"{path}: a forecast from other runs. Keep it elsewhere, or remove it")
     write_json(path, receipt)
@@ -106,26 +113,37 @@ def read_receipt(path: Path) -> dict[str, Any]:
     return receipt
 
 
-def confirm(path: Path, point: dict[str, Any]) -> dict[str, Any]:
-    """The receipt with what was measured, written beside the forecast.
+def target_runs(receipt: dict[str, Any]) -> list[str]:
+    """The recipes of the runs that confirm a receipt; one, in receipts from before there could be several."""
+    target = receipt["target"]
+    return target.get("runs", [target["recipe"]])
+
+
+def confirm(path: Path, points: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The receipt with what was measured, the mean of the target's runs, written beside the forecast.
 
     Raises:
-        TonyError: the target is another one, or was finished before the forecast was written.
+        TonyError: the target is another one, or one of its runs was finished before the forecast was written.
     """
     receipt = read_receipt(path)
-    if point["recipe"] != receipt["target"]["recipe"]:
+    if [point["recipe"] for point in points] != target_runs(receipt):
         raise TonyError(f"{path}: forecasts another target. Make the forecast of this one first")
-    if point["finished"] < receipt["created"]:
+    if min(point["finished"] for point in points) < receipt["created"]:
         raise TonyError(f"{path}: was written after the target was trained, so it forecasts nothing")
-    forecast, loss = receipt["forecast"], point["loss"]
+    forecast = receipt["forecast"]
+    losses = [point["loss"] for point in points]
+    loss = statistics.fmean(losses)
     receipt["confirmation"] = {
         "loss": loss,
-        "standard_error": point["standard_error"],
+        "losses": losses,
+        "standard_error": statistics.fmean(
+            point["standard_error"] for point in points
+        ),  # of one sample of test windows
         "error": forecast["loss"] / loss - 1,
         "inside": forecast["low"] <= loss <= forecast["high"],
-        "finished": point["finished"],
-        "seconds": point["seconds"],
-        "sha256": point["sha256"],
+        "finished": max(point["finished"] for point in points),
+        "seconds": sum(point["seconds"] for point in points),
+        "sha256": [point["sha256"] for point in points],
     }
     write_json(path, receipt)
     return receipt

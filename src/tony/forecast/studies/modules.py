@@ -33,7 +33,7 @@ def run(climber: Climber) -> Finding:
     ladder = climber.ladder
     source = source_of(climber, "modules")
     ray = [r for r in ladder.rungs if r.tokens == max(o.tokens for o in ladder.rungs if o.n == r.n)]
-    rungs = [rung for rung in (*ray, ladder.target) if climber.point(rung) is not None]
+    rungs = [rung for rung in (*ray, *ladder.targets) if climber.point(rung) is not None]
     sizes = sorted({rung.n for rung in rungs})
     if len(sizes) < FEWEST:
         raise TonyError(
