@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,10 @@ def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess
 def test_help_names_every_verb():
     out = run("--help").stdout
     assert all(verb in out for verb in ("up", "train", "tune", "eval", "serve", "chat", "doctor"))
+
+
+def test_the_version_is_that_of_the_package():
+    assert run("--version").stdout == f"tony {version('tony-omni')}\n"
 
 
 @pytest.mark.parametrize(

@@ -4,20 +4,38 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Annotated
 
 import typer
 
+from tony import __version__
 from tony.cli import chat, doctor, evaluate, exchange, forecast, search, serve, train, tune, up
 from tony.errors import TonyError
 
 app = typer.Typer(
     name="tony",
-    help="Train one network on text, pictures, sound and video; measure it; talk to it.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,  # plain help: importing Rich for it costs a third of the time
     pretty_exceptions_enable=False,
 )
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        print(f"tony {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def tony(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say the version and end.")
+    ] = False,
+) -> None:
+    """Train one network on text, pictures, sound and video; measure it; talk to it."""
+
+
 app.command("up")(up.up)
 app.command("train")(train.train)
 app.command("tune")(tune.tune)
