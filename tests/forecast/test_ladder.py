@@ -266,7 +266,7 @@ def test_a_second_forecast_does_not_replace_the_first(ladder, climbed, tmp_path)
         save_receipt(path, make_receipt(ladder, points[:-1], forecast_of(points[:-1])))
     check_receipt(path, ladder)
     check_receipt(tmp_path / "none.json", ladder)
-    other = replace(ladder, target=ladder.rungs[0])
+    other = replace(ladder, targets=(ladder.rungs[0],))
     with pytest.raises(TonyError, match="of another target"):  # before anything is trained
         check_receipt(path, other)
 
