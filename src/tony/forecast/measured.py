@@ -127,7 +127,14 @@ def page(
             *_table(head, [*map(_kept, receipts)]),
         ]
         warned = [(receipt["domain"], _warning(receipt)) for receipt in receipts]
-        lines += ["", *(f"- {domain}: {warning}." for domain, warning in warned if warning)]
+        truths = [receipt["confirmation"] for receipt in receipts if receipt.get("confirmation")]
+        lines += [
+            "",
+            f"Confirmed: {len(truths)}, of which {sum(t['inside'] for t in truths)} lie inside their 90% intervals. An interval "
+            "knows the noise of runs and of the fit, not what changes beyond the ladder.",
+            "",
+            *(f"- {domain}: {warning}." for domain, warning in warned if warning),
+        ]
     known = [domain["domain"] for domain in domains]
     others = [{"domain": name} for name in dict.fromkeys(f["domain"] for f in findings) if name not in known]
     for domain in (*domains, *others):
