@@ -115,9 +115,8 @@ def transition(runs: Runs, ray: float | None) -> str | None:
         return None
     x, logs = np.log(sizes), np.log(own.loss)
     y = np.array([logs[size == i].mean() for i in range(len(sizes))])
-    line = np.array([x[-1], 1]) @ np.linalg.pinv(
-        np.vander(x[:-1], 2)
-    )  # at the largest size, of the losses before
+    # What each smaller size weighs in their least-squares line at the largest.
+    line = np.array([x[-1], 1]) @ np.linalg.pinv(np.vander(x[:-1], 2))
     below = float(line @ y[:-1] - y[-1])
     if below < min(FALL, max(SLIGHT, _by_chance(logs - y[size], np.bincount(size), line))):
         return None

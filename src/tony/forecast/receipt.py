@@ -136,9 +136,8 @@ def confirm(path: Path, points: Sequence[dict[str, Any]]) -> dict[str, Any]:
     receipt["confirmation"] = {
         "loss": loss,
         "losses": losses,
-        "standard_error": statistics.fmean(
-            point["standard_error"] for point in points
-        ),  # of one sample of test windows
+        # Of the test windows, which all runs share.
+        "standard_error": statistics.fmean(point["standard_error"] for point in points),
         "error": forecast["loss"] / loss - 1,
         "inside": forecast["low"] <= loss <= forecast["high"],
         "finished": max(point["finished"] for point in points),
