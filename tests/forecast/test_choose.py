@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from synthetic import joint_runs, power_runs, runs_of
 
-from tony.forecast import choose, fit
-from tony.forecast.choose import by_size, heldout_error, on_ray, transition
+from tony.forecast import bootstrap, choose, fit
+from tony.forecast.choose import RIVAL, by_size, heldout_error, on_ray, transition
 from tony.forecast.fit import optimum
 from tony.forecast.forms import FORMS, JOINT
 from tony.forecast.published import theta_of
@@ -24,8 +24,8 @@ def test_a_pure_power_law_is_given_next_to_no_constant():
     c = np.geomspace(1e15, 1e19, 12)
     noise = np.exp(0.001 * np.random.default_rng(0).normal(size=12))
     choice = choose(runs_of((c / 1e27) ** -0.048 * noise, c=c))
-    assert choice.law.form.name == "power+constant:C" and choice.beside.form.name == "power:C"
-    for law in (choice.law, choice.beside):
+    assert choice.law.form.name == "power+constant:C" and choice.beside[0].form.name == "power:C"
+    for law in (choice.law, choice.beside[0]):
         assert law.predict(C=1e21) == pytest.approx((1e21 / 1e27) ** -0.048, rel=5e-3)
 
 
@@ -47,8 +47,32 @@ def test_training_fit_does_not_decide():
     runs, _ = power_runs(10, noise=0.004, seed=2)
     choice = choose(runs)
     by_name = {c.form.name: c for c in choice.candidates if c.heldout is not None}
-    best = by_name[(choice.beside or choice.law).form.name]
+    best = by_name[(*choice.beside, choice.law)[0].form.name]
     assert best.heldout <= 1.1 * min(c.heldout for c in by_name.values())
+
+
+def test_forms_that_predict_about_as_well_stand_beside_and_widen_the_interval():
+    """Losses of a joint law on two close rays: the forms differ in the constant, and the interval holds what each says."""
+    n = np.repeat([6752.0, 10516, 15112, 20540], 2)
+    d = n * np.tile([18.0, 30], 4)
+    loss = 0.4 + 5 * n**-0.16 + 8 * d**-0.15
+    at = {"N": 120580.0, "D": 30 * 120580.0, "C": 180 * 120580.0**2}
+    several = 0
+    for seed in range(6):
+        noise = np.exp(0.003 * np.random.default_rng(seed).normal(size=8))
+        choice = choose(runs_of(loss * noise, n, d, 6 * n * d), ray=30)
+        names = [law.form.name for law in (choice.law, *choice.beside)]
+        assert len(set(names)) == len(names)
+        errors = {c.form.name: c.heldout for c in choice.candidates if c.heldout is not None}
+        least = min(errors.values())
+        assert {name for name in errors if errors[name] <= RIVAL * least} <= set(names)
+        found = bootstrap(choice.law, 100, beside=choice.beside)
+        held = found.predict(**at)
+        for law in choice.beside:
+            own = bootstrap(law, 100).predict(**at)
+            assert (held.low <= own.low and own.high <= held.high) or not law.form.has_constant
+        several += len(choice.beside) > 1
+    assert several
 
 
 def test_the_largest_runs_are_held_out():

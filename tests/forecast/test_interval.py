@@ -56,10 +56,22 @@ def test_a_constant_that_was_not_seen_is_not_taken_as_none():
     assert covered(hidden_constant, "power:C", 40, first=1) >= 0.85
     runs, target, *_ = hidden_constant(3)
     alone = bootstrap(fit(runs, "power:C"), 200)
-    assert alone.beside is not None and alone.beside.law.form.name == "power+constant:C"
-    wide, narrow = alone.predict(**target), replace(alone, beside=None).predict(**target)
+    (other,) = alone.beside
+    assert other.law.form.name == "power+constant:C" and other.beside == ()
+    wide, narrow = alone.predict(**target), replace(alone, beside=()).predict(**target)
     assert wide.loss == narrow.loss and wide.high > narrow.high
-    assert bootstrap(alone.beside.law, 50).beside is None
+    assert bootstrap(other.law, 50).beside == ()
+
+
+def test_a_law_of_variables_that_were_not_given_is_not_asked():
+    runs = joint_runs(40, noise=0.003, seed=3)
+    found = bootstrap(fit(runs, "joint", starts=100), 100, beside=[fit(runs, "power+constant:C")])
+    n, d = 1e9, 2e10
+    alone = replace(found, beside=()).predict(N=n, D=d)
+    assert found.predict(N=n, D=d) == alone
+    both = found.predict(N=n, D=d, C=6 * n * d)
+    other = found.beside[0].predict(C=6 * n * d)
+    assert (both.low, both.high) == (min(alone.low, other.low), max(alone.high, other.high))
 
 
 def test_rows_of_one_run_do_not_count_as_independent():

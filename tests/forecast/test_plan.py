@@ -96,10 +96,10 @@ def test_a_saved_law_comes_back(tmp_path):
     save_law(tmp_path / "law.json", found)
     assert load_law(tmp_path / "law.json").predict(N=1e10, D=2e11) == found.predict(N=1e10, D=2e11)
     runs, _ = power_runs(9)
-    both = bootstrap(fit(runs, "power+constant:C"), 50, beside=fit(runs, "power:C"))
+    both = bootstrap(fit(runs, "power+constant:C"), 50, beside=[fit(runs, "power:C")])
     save_law(tmp_path / "both.json", both)
     read = load_law(tmp_path / "both.json").predict(C=1e17)
-    assert read == both.predict(C=1e17) and read.low < replace(both, beside=None).predict(C=1e17).low
+    assert read == both.predict(C=1e17) and read.low < replace(both, beside=()).predict(C=1e17).low
     for text, message in (("{}", "holds no law"), ("nonsense", "holds no law")):
         (tmp_path / "bad.json").write_text(text)
         with pytest.raises(TonyError, match=message):

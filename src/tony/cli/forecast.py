@@ -360,7 +360,7 @@ def climb(
         **result,
         "domain": about,
         "receipt": str(path),
-        "beside": str(beside),
+        "of_domain": str(beside),
         "warnings": [w for w in report.warnings if w not in result["forecast"]["warnings"]],
     }
     if plots is not None:

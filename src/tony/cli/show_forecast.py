@@ -139,6 +139,8 @@ def _short(value: float) -> str:
 
 def print_receipt(result: dict[str, Any]) -> None:
     """The law, the forecast, and the truth where it is known."""
+    from tony.forecast.receipt import other_forms
+
     forecast, target = result["forecast"], result["target"]
     typer.echo(
         f"{result['law']['formula']}, from {len(result['inputs'])} runs; irreducible {result['law']['irreducible']:.4g}"
@@ -147,6 +149,9 @@ def print_receipt(result: dict[str, Any]) -> None:
         f"forecast at {result['beyond']:.0f} times the compute of the largest run (N = {_short(target['N'])}, D = {_short(target['D'])}): "
         f"{forecast['loss']:.4f} ({forecast['level']:.0%}: {forecast['low']:.4f} to {forecast['high']:.4f})"
     )
+    if others := other_forms(result):
+        told = ", ".join(f"{other['form']} {other['loss']:.4f}" for other in others)
+        typer.echo(f"the interval holds those of forms that the runs cannot tell from it: {told}")
     found = result.get("confirmation")
     if found:
         where = "inside" if found["inside"] else "outside"
@@ -158,7 +163,7 @@ def print_receipt(result: dict[str, Any]) -> None:
     print_domain(result["domain"])
     for warning in (*result["warnings"], *forecast["warnings"]):
         typer.echo(f"warning: {warning}", err=True)
-    typer.echo(f"receipt: {result['receipt']}; of the domain: {result['beside']}")
+    typer.echo(f"receipt: {result['receipt']}; of the domain: {result['of_domain']}")
 
 
 def print_domain(found: dict[str, Any]) -> None:

@@ -32,6 +32,9 @@ from tony.train.progress import Reporter, Silent
 POINT = "point.json"
 PROBED = 4  # steps that a speed is taken from
 MOST_WINDOWS = 64  # of a batch in which a loss is measured
+FOR_THE_GAP = (
+    400_000  # ids of training that a loss is measured on, to see whether test and training losses differ
+)
 
 
 @dataclass(frozen=True)
@@ -217,7 +220,7 @@ class Climber:
         tokens = self.ladder.settings.heldout_tokens
         by_modality = Losses.zero()
         heldout, spread = measure(trainer, trainer.heldout, tokens, seed=0, losses=by_modality)
-        train, train_spread = measure(trainer, trainer.batches, tokens, seed=0)
+        train, train_spread = measure(trainer, trainer.batches, min(tokens, FOR_THE_GAP), seed=0)
         chance = 2 * float(
             np.hypot(spread, train_spread)
         )  # two samples differ by so much without any learning by heart

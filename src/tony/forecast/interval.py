@@ -6,12 +6,14 @@ and the noise of the run that is forecast. Two corrections matter with few runs:
 sqrt((n - p) / n) for n rows and p constants, and how large the noise is, is itself known from n - p degrees of freedom only
 (the ratio of a normal to a chi variable, as in Student's interval). tests/forecast/test_interval.py measures the coverage.
 
-A power law without a constant says that the data have no entropy. Where one predicts the largest runs as well, the constant is
-not known to be zero, only not seen: a forecast is by the law with it (`choose`), and its interval holds that of both.
+Which form is true is not known either. A power law without a constant says that the data have no entropy; where one predicts the
+largest runs as well, the constant is not known to be zero, only not seen: a forecast is by the law with it (`choose`). Its
+interval holds those of all forms that predict the largest runs about as well: on them hangs what is far beyond.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -50,14 +52,15 @@ class Bootstrap:
         theta: (resamples, parameters).
         noise: (resamples,), log of measured over fitted for one further run, drawn once a resample.
         spread: the standard deviation of that.
-        beside: the same law with an irreducible loss, or without, where the runs cannot tell which: intervals cover both.
+        beside: of other forms that the runs cannot tell from this one: the interval of a forecast holds theirs, where N, D and C
+            that they are of are given.
     """
 
     law: Law
     theta: np.ndarray
     noise: np.ndarray
     spread: float
-    beside: Bootstrap | None = None
+    beside: tuple[Bootstrap, ...] = ()
 
     def predict(
         self,
@@ -74,9 +77,10 @@ class Bootstrap:
         ):  # of a resample that ran away: it counts as the widest
             drawn = predict(self.law.form, self.theta, values) * (np.exp(self.noise) if noisy else 1.0)
         low, high = _interval(drawn, level)
-        if self.beside is not None:
-            other = self.beside.predict(N, D, C, level, noisy)
-            low, high = min(low, other.low), max(high, other.high)
+        for other in self.beside:
+            if all(values[v] is not None for v in other.law.form.variables):
+                held = other.predict(N, D, C, level, noisy)
+                low, high = min(low, held.low), max(high, held.high)
         point = float(self.law.predict(**values))
         # Quantiles of a skewed cloud may leave the point itself outside; a forecast lies in its own interval.
         return Prediction(
@@ -108,13 +112,22 @@ class Bootstrap:
         }
 
 
-def bootstrap(law: Law, resamples: int = 1000, seed: int = 0, beside: Law | None = None) -> Bootstrap:
+def bootstrap(law: Law, resamples: int = 1000, seed: int = 0, beside: Sequence[Law] = ()) -> Bootstrap:
     """`resamples` refits of `law` to runs whose residuals were drawn again.
 
     Args:
-        beside: a law that is as likely; for one without a constant, that with it, where the runs can bear it.
+        beside: laws that are as likely (`choose`). The one with a constant always stands beside a law without, where the runs
+            can bear it.
     """
-    beside = beside or with_constant(law)
+    bent = with_constant(law)
+    known = {other.form.name for other in beside}
+    others = [*beside, *([bent] if bent is not None and bent.form.name not in known else [])]
+    return replace(
+        _refits(law, resamples, seed), beside=tuple(_refits(other, resamples, seed) for other in others)
+    )
+
+
+def _refits(law: Law, resamples: int, seed: int) -> Bootstrap:
     runs, form = law.runs, law.form
     rng = np.random.default_rng([seed, len(runs)])
     residuals = law.residuals()
@@ -145,8 +158,7 @@ def bootstrap(law: Law, resamples: int = 1000, seed: int = 0, beside: Law | None
     shift = form.shift(centres)
     begin = np.repeat((shift @ law.theta)[None], resamples, axis=0)
     theta, _ = descend(problem, begin, STEPS, target=fitted + drawn)
-    other = beside and replace(bootstrap(beside, resamples, seed), beside=None)
-    return Bootstrap(law, np.linalg.solve(shift, theta.T).T, further, spread, other)
+    return Bootstrap(law, np.linalg.solve(shift, theta.T).T, further, spread)
 
 
 def with_constant(law: Law) -> Law | None:

@@ -46,8 +46,9 @@ def make_receipt(
             "irreducible": law.irreducible,
             "rows": [int(line) for line in law.runs.lines],
         },
-        "beside": found.beside
-        and {"form": found.beside.law.form.name, "loss": float(found.beside.law.predict(**at))},
+        "beside": [
+            {"form": other.law.form.name, "loss": float(other.law.predict(**at))} for other in found.beside
+        ],
         "target": {
             "recipe": target.recipe.hash,
             "name": target.recipe.name,
@@ -117,6 +118,12 @@ def target_runs(receipt: dict[str, Any]) -> list[str]:
     """The recipes of the runs that confirm a receipt; one, in receipts from before there could be several."""
     target = receipt["target"]
     return target.get("runs", [target["recipe"]])
+
+
+def other_forms(receipt: dict[str, Any]) -> list[dict[str, Any]]:
+    """What forms that the runs cannot tell from the law say of the target; in older receipts it was one at most."""
+    found = receipt["beside"] or []
+    return [found] if isinstance(found, dict) else found
 
 
 def confirm(path: Path, points: Sequence[dict[str, Any]]) -> dict[str, Any]:

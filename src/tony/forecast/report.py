@@ -145,10 +145,10 @@ def analyse(
     Raises:
         TonyError: nothing can be fitted, or the form that was asked for cannot.
     """
-    warnings, candidates, plain = list(runs.warnings), (), None
+    warnings, candidates, rivals = list(runs.warnings), (), ()
     if form == "auto":
         choice = choose(runs, delta=delta, ray=ray)
-        law, candidates, plain = choice.law, choice.candidates, choice.beside
+        law, candidates, rivals = choice.law, choice.candidates, choice.beside
         warnings += choice.warnings
     else:
         law = fit(rows_for(runs, form_named(form), ray), form_named(form), delta)
@@ -169,7 +169,7 @@ def analyse(
         refused |= {f"budget {p.flops:.3g}": p.refused for p in isoflops.profiles if p.refused}
     if "above the frontier" in refused.get("frontier", ""):
         warnings.append(refused["frontier"])
-    found = bootstrap(law, resamples, seed, plain)
+    found = bootstrap(law, resamples, seed, rivals)
     beside = None
     if _as_good(candidates, law, "joint"):
         other = fit(runs, "joint", delta)
@@ -232,22 +232,12 @@ def strange_constants(law: Law) -> list[str]:
 
 def save_law(path: Path, found: Bootstrap, size: SizeRule | None = None) -> None:
     """Write a law with the rows that made it, and a law of sizes; `load_law` brings back law and intervals."""
-    law, runs = found.law, found.law.runs
-    columns = {
-        name: None if getattr(runs, name) is None else getattr(runs, name).tolist()
-        for name in ("n", "d", "c", "loss", "run", "lines")
-    }
     value = {
         "kind": "law",
-        "form": law.form.name,
-        "theta": law.theta.tolist(),
-        "objective": law.objective,
-        "delta": law.delta if np.isfinite(law.delta) else None,
-        "in_logs": law.in_logs,
+        **_law(found.law),
         "resamples": len(found.theta),
-        "beside": found.beside and found.beside.law.form.name,
+        "beside": [_law(other.law) for other in found.beside],
         "size": size and asdict(size),
-        "runs": columns,
     }
     write_json(path, value)
 
@@ -260,15 +250,8 @@ def load_law(path: Path, seed: int = 0) -> Bootstrap:
     """
     try:
         value = json.loads(Path(path).read_text(encoding="utf-8"))
-        columns = {k: None if v is None else np.array(v) for k, v in value["runs"].items()}
-        runs = Runs(**{**columns, "run": columns["run"].astype(str)})
-        delta = np.inf if value["delta"] is None else float(value["delta"])
-        theta = np.array(value["theta"], float)
-        law = Law(form_named(value["form"]), theta, value["objective"], runs, delta, value["in_logs"])
-        beside = value.get("beside") and fit(
-            runs, form_named(value["beside"]), law.delta, in_logs=law.in_logs
-        )
-        return bootstrap(law, int(value["resamples"]), seed, beside)
+        beside = [_read_law(other) for other in value["beside"]]
+        return bootstrap(_read_law(value), int(value["resamples"]), seed, beside)
     except FileNotFoundError:
         raise TonyError(
             f"{path}: no such file. Make one: tony forecast fit DATA.csv --save LAW.json"
@@ -279,6 +262,28 @@ def load_law(path: Path, seed: int = 0) -> Bootstrap:
         raise TonyError(
             f"{path}: holds no law ({error}). Make one: tony forecast fit DATA.csv --save LAW.json"
         ) from None
+
+
+def _law(law: Law) -> dict[str, Any]:
+    """As JSON, with the rows that it was fitted to."""
+    names = ("n", "d", "c", "loss", "run", "lines")
+    columns = {name: getattr(law.runs, name) for name in names}
+    return {
+        "form": law.form.name,
+        "theta": law.theta.tolist(),
+        "objective": law.objective,
+        "delta": law.delta if np.isfinite(law.delta) else None,
+        "in_logs": law.in_logs,
+        "runs": {name: None if column is None else column.tolist() for name, column in columns.items()},
+    }
+
+
+def _read_law(value: dict[str, Any]) -> Law:
+    columns = {k: None if v is None else np.array(v) for k, v in value["runs"].items()}
+    runs = Runs(**{**columns, "run": columns["run"].astype(str)})
+    delta = np.inf if value["delta"] is None else float(value["delta"])
+    theta = np.array(value["theta"], float)
+    return Law(form_named(value["form"]), theta, value["objective"], runs, delta, value["in_logs"])
 
 
 def load_size(path: Path) -> SizeRule | None:

@@ -57,7 +57,7 @@ def test_a_place_is_the_pixel_in_raster_order(trainer):
 
     nats = nats_of(trainer, examples=3)
     shard = trainer.heldout.shard
-    chosen = np.random.default_rng([trainer.heldout.seed, 19]).permutation(len(shard))[:3]
+    chosen = np.random.default_rng([0, 19]).permutation(len(shard))[:3]
     for i, document in enumerate(chosen):
         tokens = shard.tokens(int(document))
         with torch.no_grad():
