@@ -17,6 +17,7 @@ STUDIES = {
     "classify": "error of pictures' classes after fine-tuning, beside training from nothing",
     "codes": "pictures as raw pixels and as codes of an autoencoder",
     "data": "loss against the size of a fixed data set, L(D)",
+    "frontier": "the compute-optimal size: every size at the same budgets, N_opt(C)",
     "heldout": "how far the choice of test documents moves a forecast",
     "information": "what captions and pictures tell of each other",
     "levels": "mathematics beyond the difficulty that was trained",

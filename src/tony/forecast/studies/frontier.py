@@ -1,0 +1,148 @@
+"""The compute-optimal size: every size of the ladder at the same budgets (Hoffmann et al. 2022, approach 2, and the convex hull
+of Henighan et al. 2020, section 2).
+
+A ladder that forecasts has one number of tokens per parameter, and so says nothing of which is best. Here each size is trained
+to the compute of the ladder's largest run, decays are branched off at a half and a quarter of it, and at each budget a
+parabola of log L in log N has its minimum at the optimum, or none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from tony.errors import TonyError
+from tony.forecast.climb import Climber, runs_of
+from tony.forecast.curves import curves
+from tony.forecast.frontier import SizeRule, fit_frontier, fit_size
+from tony.forecast.isoflop import IsoFlops, fit_isoflops
+from tony.forecast.ladder import SHORT, Ladder, num_parameters, rungs_of
+from tony.forecast.paper import PAPER, paper_domain
+from tony.forecast.studies.finding import Axes, Curve, Finding
+from tony.forecast.studies.runs import announce
+from tony.forecast.table import Runs
+
+BUDGETS = (1.0, 0.5, 0.25)  # of the compute of the ladder's largest run
+
+
+def run(climber: Climber) -> Finding:
+    """The study, on one run of each size that is fitted; finished ones are read."""
+    ladder = same_budgets(climber.ladder)
+    one = Climber(ladder, climber.root, climber.reporter, climber.material)
+    longest = {rung.n: rung for rung in sorted(ladder.rungs, key=lambda rung: rung.tokens)}
+    announce(one, longest.values(), 1 + climber.ladder.settings.decay * sum(BUDGETS[1:]))
+    points = one.climb()
+    cheapest = min(point["C"] for point in points)
+    return found(climber, points, curves(ladder, points, climber.root, cheapest)[0])
+
+
+def same_budgets(ladder: Ladder) -> Ladder:
+    """The ladder's sizes, each at every budget that gives it steps enough.
+
+    Raises:
+        TonyError: no budget has three sizes.
+    """
+    base, settings = ladder.base, ladder.settings
+    widths = {r.recipe.model.width: r.n for r in ladder.rungs if r.n not in ladder.small}
+    rungs = []
+    for width, n in sorted(widths.items()):
+        ratios = [share * ladder.largest / (6 * n**2) for share in BUDGETS]
+        # Rate and batch follow the tokens of the longest branch, as along the ray they follow those of a size.
+        more = ratios[0] / settings.ray
+        train = base.train.model_copy(
+            update={
+                "lr": base.train.lr * more**-settings.horizon,
+                "batch_tokens": max(
+                    base.model.context, round(base.train.batch_tokens * more**settings.growth)
+                ),
+            }
+        )
+        own = base.model_copy(update={"name": f"{base.name}-frontier", "train": train})
+        assert n == num_parameters(own, width)
+        rungs += [
+            rung for rung in rungs_of(own, settings, width, ratios=tuple(ratios)) if rung.steps >= SHORT
+        ]
+    if len({rung.n for rung in rungs}) < 3:
+        raise TonyError(
+            f"study frontier: fewer than three sizes have {SHORT} steps at a budget of {ladder.largest:.3g} FLOP. Raise "
+            "forecast.allowance, or lower train.batch_tokens"
+        )
+    return replace(ladder, rungs=tuple(rungs))
+
+
+def found(climber: Climber, points: list[dict[str, Any]], runs: Runs) -> Finding:
+    """The profiles, their minima, and laws through them; `runs` are the learning curves."""
+    base = climber.ladder.base
+    profiles = fit_isoflops(runs_of(points), seed=base.seed)
+    paper = PAPER.get(paper_domain(base) or "")
+    rows = [
+        [p["C"], p["N"], p["D"], p["D"] / p["N"], p["loss"]]
+        for p in sorted(points, key=lambda p: (round(np.log(p["C"]), 1), p["N"]))
+    ]
+    laws: dict[str, dict[str, float]] = {}
+    answers, warnings = [], []
+    for profile in profiles.profiles:
+        if profile.refused:
+            warnings.append(profile.refused)
+            continue
+        best = f"N = {profile.n:,.0f} ({profile.n_low:,.0f} to {profile.n_high:,.0f})"
+        tokens = profile.flops / 6 / profile.n**2
+        answers.append(
+            f"at {profile.flops:.3g} FLOP {best} is best, {tokens:.3g} tokens a parameter: {profile.loss:.4f} nats"
+        )
+    theirs = f" (paper: {paper.optimum.beta:g})" if paper and paper.optimum else ""
+    rules = {"iso-FLOP profiles": lambda: of_profiles(profiles), "convex hull": lambda: of_hull(runs)}
+    for name, make in rules.items():
+        rule = _attempt(make, name, warnings)
+        if rule is None:
+            continue
+        laws[f"N_opt(C), {name}"] = {"beta": rule.beta, "C0": float(np.exp(-rule.log_g / rule.beta))}
+        answers.append(f"N_opt grows as C^{rule.beta:.2f} by {name}{theirs}")
+    if law := _attempt(lambda: fit_frontier(runs), "L(C)", warnings):
+        laws["L(C) below the frontier"] = {k: law.constants[k] for k in ("E", "C0", "alpha")}
+    columns = ("C, FLOP", "N", "D", "D / N", "loss")
+    axes = Axes("N", "held-out loss, nats", "x")
+    return Finding(
+        "frontier", base.name, columns, rows, axes, _curves(points, profiles), laws, answers, warnings
+    )
+
+
+def of_profiles(found: IsoFlops) -> SizeRule:
+    """The law through the minima.
+
+    Raises:
+        TonyError: fewer than two budgets have one.
+    """
+    if found.beta is None or found.log_g is None:
+        raise TonyError(str(found.refused))
+    return SizeRule(found.beta, found.log_g, "iso-FLOP profiles")
+
+
+def of_hull(runs: Runs) -> SizeRule:
+    """The law through the vertices of the hull."""
+    law = fit_size(runs, resamples=0)
+    return SizeRule(law.beta, law.log_g, "convex hull")
+
+
+def _attempt(make: Callable[[], Any], name: str, warnings: list[str]) -> Any:
+    try:
+        return make()
+    except TonyError as error:
+        warnings.append(f"{name}: {error}")
+        return None
+
+
+def _curves(points: list[dict[str, Any]], found: IsoFlops) -> list[Curve]:
+    """Each budget's losses over N, and its parabola."""
+    n, loss = (np.array([p[key] for p in points], float) for key in ("N", "loss"))
+    series = []
+    for profile in found.profiles:
+        rows = profile.rows[np.argsort(n[profile.rows])]
+        span = np.geomspace(n[rows[0]], n[rows[-1]], 50)
+        series.append(
+            Curve(f"{profile.flops:.2g} FLOP", n[rows].tolist(), loss[rows].tolist(), span.tolist(), profile.at(span).tolist())
+        )  # fmt: skip
+    return series
