@@ -44,7 +44,7 @@ def measure(entropy: float, exponent: float, ladders: int) -> dict:
         rows = np.arange(len(c))
         runs = Runs(SIZES, RATIO * SIZES, c, loss, rows.astype(str), rows)
         further = truth * np.exp(NOISE * rng.normal())
-        plain = replace(bootstrap(fit(runs, "power:C", starts=60), 200, seed), beside=None).predict(C=at)
+        plain = replace(bootstrap(fit(runs, "power:C", starts=60), 200, seed), beside=()).predict(C=at)
         bent = bootstrap(fit(runs, "power+constant:C", starts=60), 200, seed).predict(C=at)
         for name, found in (("power", plain), ("constant", bent)):
             errors[name].append(abs(found.loss / truth - 1))

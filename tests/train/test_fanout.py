@@ -23,6 +23,10 @@ def refuse(folder, name):
     raise TonyError(f"{name}: cannot be done. Do another")
 
 
+def stumble(folder, name):
+    return 1 / 0
+
+
 def die(folder, name):
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -40,7 +44,12 @@ def test_every_job_once_and_so_many_at_a_time(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("job", "said"), [(refuse, "b: cannot be done. Do another"), (die, "ended with status -9")]
+    ("job", "said"),
+    [
+        (refuse, "b: cannot be done. Do another"),
+        (die, "ended with status -9"),
+        (stumble, "a worker failed, as the traceback above says: ZeroDivisionError"),
+    ],
 )
 def test_a_job_that_fails_ends_the_others(tmp_path, job, said):
     with pytest.raises(TonyError, match=said):

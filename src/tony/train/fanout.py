@@ -70,6 +70,9 @@ def _call(function: Callable[..., Any], job: tuple[Any, ...], pipe: Connection) 
         function(*job)
     except TonyError as error:
         pipe.send(str(error))
+    except Exception as error:
+        pipe.send(f"a worker failed, as the traceback above says: {type(error).__name__}: {error}")
+        raise
 
 
 def with_ray(
