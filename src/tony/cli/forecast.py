@@ -250,7 +250,7 @@ def _ladder(recipe: str, overrides: list[str] | None) -> Any:
 def study(
     name: Annotated[
         str,
-        typer.Argument(help="aspect, classify, codes, data, information, levels, modules, position or rates"),
+        typer.Argument(help="aspect, classify, codes, data, frontier, heldout, information, levels, modules, position or rates"),
     ],
     recipe: Annotated[str, typer.Argument(help="a recipe with a [forecast] section")],
     overrides: Annotated[list[str] | None, typer.Argument(help="key=value, such as forecast.sizes=5")] = None,
