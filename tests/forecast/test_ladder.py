@@ -171,6 +171,26 @@ def test_processes_share_the_sizes(ladder, climbed, tmp_path):
     assert [p["loss"] for p in shared] == pytest.approx([p["loss"] for p in alone], rel=1e-4)
 
 
+def test_processes_share_the_runs_of_the_target(ladder, climbed, tmp_path):
+    """Two runs of a target as small as the smallest rung: one by one, and side by side."""
+    small = [rung for rung in ladder.rungs if rung.n == min(r.n for r in ladder.rungs)][:1]
+    runs = tuple(
+        replace(
+            small[0],
+            recipe=small[0].recipe.model_copy(update={"name": f"goal-{seed}", "seed": seed}),
+            stable=small[0].stable.model_copy(update={"name": f"goal-{seed}-stable", "seed": seed}),
+        )
+        for seed in (5, 6)
+    )
+    several = replace(ladder, targets=runs)
+    alone = Climber(several, tmp_path / "alone", Silent()).targets()
+    shared = Climber(several, tmp_path / "shared", Silent()).targets(workers=2)
+    assert [p["name"] for p in shared] == [p["name"] for p in alone] == ["goal-5", "goal-6"]
+    assert [p["loss"] for p in shared] == pytest.approx([p["loss"] for p in alone], rel=1e-4)
+    assert alone[0]["loss"] != alone[1]["loss"]
+    assert Climber(several, tmp_path / "shared", Silent()).targets(workers=2) == shared
+
+
 @pytest.mark.slow
 def test_ray_climbs_the_same_ladder(ladder, climbed, tmp_path):
     pytest.importorskip("ray")

@@ -250,7 +250,9 @@ def _ladder(recipe: str, overrides: list[str] | None) -> Any:
 def study(
     name: Annotated[
         str,
-        typer.Argument(help="aspect, classify, codes, data, frontier, heldout, information, levels, modules, position or rates"),
+        typer.Argument(
+            help="aspect, classify, codes, data, frontier, heldout, information, levels, modules, position or rates"
+        ),
     ],
     recipe: Annotated[str, typer.Argument(help="a recipe with a [forecast] section")],
     overrides: Annotated[list[str] | None, typer.Argument(help="key=value, such as forecast.sizes=5")] = None,
@@ -355,7 +357,7 @@ def climb(
     beside = path.with_name(f"{path.stem}-domain.json")
     write_json(beside, about)
     if confirmed:
-        result = confirm(path, [climber.point(run) or climber.train(run) for run in steps.targets])
+        result = confirm(path, climber.targets(workers))
     result = {
         **result,
         "domain": about,

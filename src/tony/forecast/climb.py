@@ -129,7 +129,10 @@ class Climber:
             TonyError: what training raises; Ray is missing, or its machines wrote elsewhere.
         """
         if workers > 1 or ray is not None:
-            self._share(workers, ray)
+            # Branches share their size's stable run, so a process has a size at a time. The largest first.
+            sizes = sorted({rung.n for rung in self.ladder.rungs}, reverse=True)
+            groups = [[rung for rung in self.ladder.rungs if rung.n == n] for n in sizes]
+            self._share("runs of the ladder", groups, workers, ray)
         points = []
         for rung in self.ladder.rungs:
             point = self.point(rung) or self.train(rung)
@@ -138,14 +141,27 @@ class Climber:
                 on_point(rung, point)
         return points
 
-    def _share(self, workers: int, ray: str | None) -> None:
-        """Train what is not finished, a size at a time in each process: branches share its stable run. The largest first."""
+    def targets(self, workers: int = 1) -> list[dict[str, Any]]:
+        """The points of the target's runs, of which `workers` are trained at a time.
+
+        Raises:
+            TonyError: what training raises.
+        """
+        runs = self.ladder.targets
+        if min(workers, len(runs)) > 1:
+            self._share("runs of the target", [[run] for run in runs], workers)
+        return [self.point(run) or self.train(run) for run in runs]
+
+    def _share(self, what: str, groups: list[list[Rung]], workers: int, ray: str | None = None) -> None:
+        """Train what is not finished, each group in one process or task."""
         _ = self.material
-        rungs = self.ladder.rungs
+        rungs = [rung for group in groups for rung in group]
         finished = {rung.recipe.name for rung in rungs if self.point(rung) is not None}
-        sizes = sorted({rung.n for rung in rungs if rung.recipe.name not in finished}, reverse=True)
-        jobs = [(self.ladder, self.root.resolve(), n, 1 if ray else workers) for n in sizes]
-        self.reporter.begin("runs of the ladder", len(rungs), len(finished))
+        open_names = [[r.recipe.name for r in group if r.recipe.name not in finished] for group in groups]
+        jobs = [
+            (self.ladder, self.root.resolve(), names, 1 if ray else workers) for names in open_names if names
+        ]
+        self.reporter.begin(what, len(rungs), len(finished))
 
         def show() -> None:
             for rung in rungs:
@@ -154,9 +170,9 @@ class Climber:
                     self.reporter.advance(len(finished))
 
         if ray is not None:
-            with_ray(climb_size, jobs, ray, show=show)
+            with_ray(climb_runs, jobs, ray, show=show)
         else:
-            in_processes(climb_size, jobs, workers, show)
+            in_processes(climb_runs, jobs, workers, show)
         show()
         if len(finished) < len(rungs):
             raise TonyError(
@@ -247,12 +263,12 @@ class Climber:
         }
 
 
-def climb_size(ladder: Ladder, root: Path, n: int, processes: int) -> None:
-    """Train the rungs of one size, in one of `processes` that share the cores."""
+def climb_runs(ladder: Ladder, root: Path, names: list[str], processes: int) -> None:
+    """Train the rungs of these names, in one of `processes` that share the cores."""
     prepare_threads(processes)
     climber = Climber(ladder, root, Silent())
-    for rung in ladder.rungs:
-        if rung.n == n and climber.point(rung) is None:
+    for rung in (*ladder.rungs, *ladder.targets):
+        if rung.recipe.name in names and climber.point(rung) is None:
             climber.train(rung)
 
 
