@@ -172,7 +172,14 @@ def page_part(_: argparse.Namespace) -> dict:
     studies = [json.loads(path.read_text()) for path in sorted((RECEIPTS / "studies").glob("*.json"))]
     if domains:
         kept = [path for path in sorted(RECEIPTS.glob("*.json")) if not path.stem.endswith("-domain")]
-        PAGE.write_text(page(domains, studies, [read_receipt(path) | {"domain": path.stem} for path in kept]))
+        receipts: tuple[list, list] = (
+            [],
+            [],
+        )  # of recipes as they are, and of others, kept under other names
+        for path in kept:
+            receipt = read_receipt(path)
+            receipts[path.stem != receipt["domain"]].append(receipt | {"domain": path.stem})
+        PAGE.write_text(page(domains, studies, *receipts))
     return {"domains": [d["domain"] for d in domains], "studies": len(studies), "ok": bool(domains)}
 
 

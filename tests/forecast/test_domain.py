@@ -164,6 +164,12 @@ def test_nats_a_picture_are_those_of_its_ids(ladder, climbed):
     assert "| images | joint | 30 | 2.5000 | 2.4000 to 2.6000 | 4.0% | - | - |" in text
     assert "| 2.0000 | +25.00%, outside |" in text
     assert "Confirmed: 1, of which 0 lie inside" in text
+    tried = confirmed | {"domain": "images-four"}
+    both = page([found], receipts=[kept], earlier=[tried])
+    assert (
+        both.index("| images | joint") < both.index("took the place of") < both.index("| images-four | joint")
+    )
+    assert "Confirmed: 1, of which 0 lie inside" in both
     assert "nats a picture" in text and "1 nats an image" in text and text.count("| L(C) | C0 PF-days |") == 1
 
 

@@ -94,13 +94,15 @@ def page(
     domains: Sequence[dict[str, Any]],
     findings: Sequence[dict[str, Any]] = (),
     receipts: Sequence[dict[str, Any]] = (),
+    earlier: Sequence[dict[str, Any]] = (),
 ) -> str:
     """Markdown: forecasts and what came of them, constants beside the paper's, what is irreducible, what sizes reach, studies.
 
     Args:
         domains: of `domain.domain`.
         findings: of studies, `Finding.to_dict`, put under their domains.
-        receipts: of `receipt.read_receipt`.
+        receipts: of `receipt.read_receipt`, of the recipes as they are.
+        earlier: of recipes that these took the place of, or that were tried beside them.
     """
     lines = [
         "# What the ladders found",
@@ -109,7 +111,7 @@ def page(
         "intervals are 90%, by a bootstrap over runs; the paper is Henighan et al. 2020, whose data are others: its constants "
         "show what is usual, and are no target.",
     ]
-    if receipts:
+    if receipts or earlier:
         head = (
             "domain",
             "law",
@@ -126,12 +128,21 @@ def page(
             "",
             *_table(head, [*map(_kept, receipts)]),
         ]
-        warned = [(receipt["domain"], _warning(receipt)) for receipt in receipts]
-        truths = [receipt["confirmation"] for receipt in receipts if receipt.get("confirmation")]
+        if earlier:
+            lines += [
+                "",
+                "Of recipes that these took the place of, or that were tried beside them:",
+                "",
+                *_table(head, [*map(_kept, earlier)]),
+            ]
+        every = [*receipts, *earlier]
+        warned = [(receipt["domain"], _warning(receipt)) for receipt in every]
+        truths = [receipt["confirmation"] for receipt in every if receipt.get("confirmation")]
         lines += [
             "",
             f"Confirmed: {len(truths)}, of which {sum(t['inside'] for t in truths)} lie inside their 90% intervals. An interval "
-            "knows the noise of runs and of the fit, not what changes beyond the ladder.",
+            "knows the noise of runs and of the fit and (since 2026-11-29, night) what forms that predict as well differ by; not "
+            "what changes beyond the ladder.",
             "",
             *(f"- {domain}: {warning}." for domain, warning in warned if warning),
         ]
