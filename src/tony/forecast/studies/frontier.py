@@ -100,7 +100,9 @@ def found(climber: Climber, points: list[dict[str, Any]], runs: Runs) -> Finding
         if rule is None:
             continue
         laws[f"N_opt(C), {name}"] = {"beta": rule.beta, "C0": float(np.exp(-rule.log_g / rule.beta))}
-        answers.append(f"N_opt grows as C^{rule.beta:.2f} by {name}{theirs}")
+        known = name == "iso-FLOP profiles" and np.isfinite(profiles.beta_low)
+        within = f" ({profiles.beta_low:.2f} to {profiles.beta_high:.2f})" if known else ""
+        answers.append(f"N_opt grows as C^{rule.beta:.2f}{within} by {name}{theirs}")
     if law := _attempt(lambda: fit_frontier(runs), "L(C)", warnings):
         laws["L(C) below the frontier"] = {k: law.constants[k] for k in ("E", "C0", "alpha")}
     columns = ("C, FLOP", "N", "D", "D / N", "loss")
