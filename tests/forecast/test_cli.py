@@ -55,6 +55,16 @@ def test_people_see_a_table(table):
     assert "90% interval" in done.stdout and "by law" in done.stdout
 
 
+def test_forms_that_the_runs_cannot_tell_apart_are_named(table):
+    law = json.loads(call("fit", table, *COLUMNS, "--resamples", "50", "--json").stdout)
+    errors = {c["form"]: c["heldout_error"] for c in law["candidates"] if c["heldout_error"] is not None}
+    close = {form for form, error in errors.items() if error <= 1.25 * min(errors.values())}
+    assert set(law["law"]["beside"]) == close - {law["law"]["form"]}
+    shown = call("fit", table, *COLUMNS, "--resamples", "50").stdout
+    assert ("cannot tell them apart" in shown) == bool(law["law"]["beside"])
+    assert all(f"{form} +" in shown for form in law["law"]["beside"])
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

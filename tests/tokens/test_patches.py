@@ -78,3 +78,14 @@ def test_bad_input_is_refused(codec):
     for side in (32, 100):
         with pytest.raises(TonyError, match="side"):
             PatchConfig(side=side)
+
+
+def test_many_are_each(codec):
+    """Of unlike sizes, in whole and broken batches; in float32 nearly all ids are the same."""
+    pictures = [_picture(20 + 9 * n, 64, (1, 3)[n % 2], seed=n) for n in range(7)]
+    alone = np.array([codec.encode(picture) for picture in pictures])
+    for together in (1, 3, 64):
+        np.testing.assert_array_equal(codec.encode_many(pictures, together), alone)
+    quick = codec.encode_many(pictures, exact=False)
+    assert quick.shape == alone.shape and (quick == alone).mean() > 0.99
+    assert codec.encode_many([]).shape == (0, codec.length)

@@ -27,9 +27,12 @@ def print_report(result: dict[str, Any]) -> None:
         for name in ("form", "held out", "fitted"):
             table.add_column(name, justify="left" if name == "form" else "right")
         for c in sorted(tried, key=lambda c: c["heldout_error"]):
-            mark = " *" if c["form"] == law["form"] else ""
+            mark = " *" if c["form"] == law["form"] else " +" if c["form"] in law["beside"] else ""
             table.add_row(c["form"] + mark, f"{c['heldout_error']:.2%}", f"{c['fitted_error']:.2%}")
         console.print(table)
+    if law["beside"]:
+        told = " and ".join(law["beside"])
+        console.print(f"intervals of losses hold those of {told} (+), too: the runs cannot tell them apart", highlight=False, soft_wrap=True)  # fmt: skip
     exponents = {
         "law": law["size_exponent"],
         "iso-FLOP": result["isoflops"] and result["isoflops"]["beta"],

@@ -109,6 +109,7 @@ class Report:
                 "residuals": "log L" if law.in_logs else "L",
                 "mean_error": float(np.abs(residuals).mean()),
                 "largest_error": float(np.abs(residuals).max()),
+                "beside": [other.law.form.name for other in self.found.beside],
                 "size_exponent": self._size_exponent(),
                 "ranges": {v: _range(self.runs, v) for v in "NDC" if self.runs.has(v)},
             },

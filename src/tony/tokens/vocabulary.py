@@ -198,7 +198,8 @@ class Vocabulary:
     ) -> Iterator[tuple[Audio | Image, np.ndarray]]:
         """The sounds and pictures of `documents` that `memo` does not hold, each once, with its ids.
 
-        Sounds are encoded together, which takes a fraction of the time of one by one; `exact`: see `SoundCodec.encode_many`.
+        Sounds, and pictures by a network, are encoded together, which takes a fraction of the time of one by one; `exact`: see
+        `SoundCodec.encode_many` and `PatchCodec.encode_many`.
         """
         media = (part for document in documents for part in document if isinstance(part, (Audio, Image)))
         fresh = {key: part for part in media if (key := payload_key(part)) not in memo}
@@ -207,8 +208,13 @@ class Vocabulary:
             start = self.ranges["audio"].start
             for part, ids in zip(sounds, self.sound.encode_many(sounds, exact=exact), strict=True):
                 yield part, np.asarray(ids) + start
-        for part in fresh.values():
-            if isinstance(part, Image) and self.image is not None:
+        pictures = [part for part in fresh.values() if isinstance(part, Image)]
+        if pictures and hasattr(self.image, "encode_many"):
+            start = self.ranges["image"].start
+            for part, ids in zip(pictures, self.image.encode_many(pictures, exact=exact), strict=True):
+                yield part, ids + start
+        elif self.image is not None:
+            for part in pictures:
                 yield part, self.encode_part(part)
 
     def decode_part(self, modality: str, ids: Sequence[int] | np.ndarray) -> Part:
