@@ -32,9 +32,7 @@ from tony.train.progress import Reporter, Silent
 POINT = "point.json"
 PROBED = 4  # steps that a speed is taken from
 MOST_WINDOWS = 64  # of a batch in which a loss is measured
-FOR_THE_GAP = (
-    400_000  # ids of training that a loss is measured on, to see whether test and training losses differ
-)
+FOR_THE_GAP = 400_000  # ids of training that a loss is measured on, beside that of the test
 
 
 @dataclass(frozen=True)
