@@ -103,7 +103,7 @@ def found(climber: Climber, points: list[dict[str, Any]], runs: Runs) -> Finding
         known = name == "iso-FLOP profiles" and np.isfinite(profiles.beta_low)
         within = f" ({profiles.beta_low:.2f} to {profiles.beta_high:.2f})" if known else ""
         answers.append(f"N_opt grows as C^{rule.beta:.2f}{within} by {name}{theirs}")
-    if law := _attempt(lambda: fit_frontier(runs), "L(C)", warnings):
+    if law := _attempt(lambda: fit_frontier(runs), "the frontier", warnings):
         laws["L(C) below the frontier"] = {k: law.constants[k] for k in ("E", "C0", "alpha")}
     columns = ("C, FLOP", "N", "D", "D / N", "loss")
     axes = Axes("N", "held-out loss, nats", "x")
@@ -133,7 +133,7 @@ def _attempt(make: Callable[[], Any], name: str, warnings: list[str]) -> Any:
     try:
         return make()
     except TonyError as error:
-        warnings.append(f"{name}: {error}")
+        warnings.append(f"no law by {name}: {error}")
         return None
 
 
