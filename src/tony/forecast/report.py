@@ -251,7 +251,7 @@ def load_law(path: Path, seed: int = 0) -> Bootstrap:
     """
     try:
         value = json.loads(Path(path).read_text(encoding="utf-8"))
-        beside = [_read_law(other) for other in value["beside"]]
+        beside = [_read_law(other) for other in value["beside"] or ()]
         return bootstrap(_read_law(value), int(value["resamples"]), seed, beside)
     except FileNotFoundError:
         raise TonyError(

@@ -8,6 +8,7 @@ parabola of log L in log N has its minimum at the optimum, or none.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -65,9 +66,10 @@ def same_budgets(ladder: Ladder) -> Ladder:
         rungs += [
             rung for rung in rungs_of(own, settings, width, ratios=tuple(ratios)) if rung.steps >= SHORT
         ]
-    if len({rung.n for rung in rungs}) < 3:
+    nearest = (min(BUDGETS, key=lambda b: abs(rung.flops / ladder.largest - b)) for rung in rungs)
+    if max(Counter(nearest).values(), default=0) < 3:
         raise TonyError(
-            f"study frontier: fewer than three sizes have {SHORT} steps at a budget of {ladder.largest:.3g} FLOP. Raise "
+            f"study frontier: fewer than three sizes have {SHORT} steps at any budget up to {ladder.largest:.3g} FLOP. Raise "
             "forecast.allowance, or lower train.batch_tokens"
         )
     return replace(ladder, rungs=tuple(rungs))
