@@ -3,6 +3,7 @@
 import gzip
 import json
 import struct
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -161,6 +162,37 @@ def test_batches_grow_with_the_length_of_training(repository, pictures):
     assert {rung.recipe.train.batch_tokens for rung in (*constant.rungs, constant.target)} == {
         first // context * context
     }
+
+
+def test_every_size_is_trained_to_every_budget(repository, pictures):
+    path = repository / "recipes" / "ladders" / "images.toml"
+    words = (
+        *SMALL, f"data.path={pictures}", "forecast.budgets=[1, 0.25]", "forecast.tokens_per_parameter=[4]",
+        "forecast.ray=8", "forecast.horizon=0.3", "forecast.growth=0.5", "forecast.allowance=4e13", "forecast.seeds=2",
+        "train.batch_tokens=1360",
+    )  # fmt: skip
+    shared = load_ladder(path, words)
+    widths = sorted({rung.recipe.model.width for rung in shared.rungs})
+    top = 6 * 4 * num_parameters(shared.base, widths[-1]) ** 2
+    places = Counter(
+        (rung.recipe.model.width, round(np.log(rung.flops / top) / np.log(4))) for rung in shared.rungs
+    )
+    assert places == {(width, budget): 2 for width in widths for budget in (0, -1)}
+    # Each is a run of its own, whose rate and batch are those of its length.
+    assert len({rung.stable.name for rung in shared.rungs}) == len(shared.rungs) == 4 * len(widths)
+    reference = 8 * num_parameters(shared.base, widths[0])
+    for rung in (*shared.rungs, shared.target):
+        assert rung.recipe.train.lr == pytest.approx(3e-2 * (rung.tokens / reference) ** -0.3, rel=0.02)
+        assert rung.recipe.train.batch_tokens == pytest.approx(
+            1360 * (rung.tokens / reference) ** 0.5, abs=150
+        )
+    assert shared.flops == pytest.approx(sum(rung.flops for rung in shared.rungs)) <= 4e13
+    assert (
+        shared.target.tokens / shared.target.n == pytest.approx(8, rel=0.05) and shared.settings.along is None
+    )
+    for wrong in ("forecast.budgets=[0.5]", "forecast.tokens_per_parameter=[4, 8]"):
+        with pytest.raises(TonyError, match="budgets need a 1 among them"):
+            load_ladder(path, (*words, wrong))
 
 
 def test_processes_share_the_sizes(ladder, climbed, tmp_path):

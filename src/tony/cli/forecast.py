@@ -316,7 +316,8 @@ def cost_lines(steps: Any) -> list[str]:
         *lines,
         *small,
         *hasty,
-        f"in all {steps.flops:.3g} FLOP for {len(lines)} points; stable parts are shared",
+        f"in all {steps.flops:.3g} FLOP for {len(lines)} points"
+        + ("" if steps.settings.budgets else "; stable parts are shared"),
         f"target: width {target.recipe.model.width}, N = {target.n:,}, D = {target.tokens:,}, {target.flops:.3g} FLOP, "
         f"{target.flops / steps.largest:.0f} times the largest run"
         + (f"; {len(steps.targets)} runs" if len(steps.targets) > 1 else ""),
@@ -351,7 +352,7 @@ def climb(
     )
     climbed = climber.climb(workers=workers, ray=ray)
     points = [point for point in climbed if point["N"] not in steps.small]
-    report = analyse(runs_of(points), form, ray=steps.settings.ray)
+    report = analyse(runs_of(points), form, ray=steps.settings.along)
     result = save_receipt(path, make_receipt(steps, points, report.found, report.warnings))
     about = domain(steps, points, report.found, runs, climber.material.heldout)
     beside = path.with_name(f"{path.stem}-domain.json")

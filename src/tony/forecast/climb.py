@@ -96,8 +96,8 @@ class Climber:
         return ladder, sum(rates[r.n] * r.tokens for r in self.ladder.targets if self.point(r) is None)
 
     def _shared(self, rung: Rung, rungs: list[Rung]) -> float:
-        """The share of a rung's tokens that a longer branch of the same size pays for."""
-        longer = any(r.n == rung.n and r.tokens > rung.tokens for r in rungs)
+        """The share of a rung's tokens that a longer branch of the same stable run pays for."""
+        longer = any(r.stable.name == rung.stable.name and r.tokens > rung.tokens for r in rungs)
         return 1 - self.ladder.settings.decay if longer else 0.0
 
     def rate(self, rung: Rung) -> float:

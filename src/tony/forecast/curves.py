@@ -19,17 +19,18 @@ from tony.runs import Run
 CURVE = 12  # points of a learning curve, evenly in log D
 
 
-def curves(
-    ladder: Ladder, points: list[dict[str, Any]], root: Path, least: float | None = None
-) -> tuple[Runs, np.ndarray]:
+def curves(ladder: Ladder, points: list[dict[str, Any]], root: Path) -> tuple[Runs, np.ndarray]:
     """The learning curve of every finished rung, stable run and decay, with its point at the end; and which rows are ends.
 
     Between ends there are training losses of a few batches: they are made held-out losses by the ratio of the two at the
     curve's end, and smoothed as what they are but for chance, a curve that does not rise (isotonic regression), or a frontier
     would be one of lucky batches. What was cheaper than the longest run of the smallest size is left out: the best there would
-    be sizes that are smaller still, which were not trained; or what is cheaper than `least` FLOP.
+    be sizes that are smaller still, which were not trained. Where sizes share budgets, the least of those is the limit.
     """
-    least = least or max(p["C"] for p in points if p["N"] == min(p["N"] for p in points))
+    if ladder.settings.budgets:
+        least = min(p["C"] for p in points)
+    else:
+        least = max(p["C"] for p in points if p["N"] == min(p["N"] for p in points))
     finished = {p["name"]: p for p in points}
     rows = []
     for rung in ladder.rungs:

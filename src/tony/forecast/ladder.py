@@ -4,6 +4,11 @@ Each size is one stable run (warm-up, then a constant learning rate) with decays
 tokens per parameter: every point that is fitted is annealed, and the stable part is paid for once. A branch is the recipe
 with its own budget and decay, begun from the stable run's checkpoint; batch i depends on the seed and i only, so it goes on
 as if it had been trained alone.
+
+Such sizes lie along a ray, the same tokens per parameter each, which is what a forecast along it needs; of what the best size
+is, or how data and size share the loss, rays near each other say little. Where budgets are given, every size is trained to the
+same compute instead (Hoffmann et al. 2022, approach 2), each budget from its beginning: lengths that differ fourfold want
+rates that differ, and branches of one stable run have one.
 """
 
 from __future__ import annotations
@@ -40,6 +45,12 @@ class LadderRecipe(BaseModel):
         int, Field(gt=0, description="runs of every size, which differ by initial weights and order")
     ] = 1
     tokens_per_parameter: tuple[Annotated[float, Field(gt=0)], ...] = (10.0, 20.0, 40.0)
+    budgets: Annotated[
+        tuple[Annotated[float, Field(gt=0, le=1)], ...],
+        Field(
+            description="shares of the largest size's compute that every size is trained to; tokens_per_parameter is its alone"
+        ),
+    ] = ()
     ray: Annotated[float, Field(gt=0, description="tokens per parameter of the target")] = 20.0
     horizon: Annotated[
         float,
@@ -61,10 +72,20 @@ class LadderRecipe(BaseModel):
     heldout_tokens: Annotated[int, Field(gt=0, description="that a loss is measured on")] = 400_000
 
     @model_validator(mode="after")
-    def _ray_is_trained(self) -> LadderRecipe:
-        if self.ray not in self.tokens_per_parameter:
+    def _points_can_be_placed(self) -> LadderRecipe:
+        if self.budgets:
+            if len(self.tokens_per_parameter) != 1 or max(self.budgets) != 1:
+                raise ValueError(
+                    "budgets need a 1 among them, and one number in tokens_per_parameter, the largest size's"
+                )
+        elif self.ray not in self.tokens_per_parameter:
             raise ValueError(f"ray={self.ray:g} is none of tokens_per_parameter")
         return self
+
+    @property
+    def along(self) -> float | None:
+        """The ray that the sizes lie on, or None where they share budgets."""
+        return None if self.budgets else self.ray
 
 
 @dataclass(frozen=True)
@@ -217,11 +238,16 @@ def _spread(base: Recipe, widths: np.ndarray, count: int) -> list[int]:
 
 
 def _ladder(base: Recipe, settings: LadderRecipe, widths: list[int]) -> Ladder:
+    top = 6.0 * settings.tokens_per_parameter[0] * num_parameters(base, widths[-1]) ** 2
     rungs = [
         rung
         for width in widths
         for seed in range(settings.seeds)
-        for rung in rungs_of(base, settings, width, seed=seed)
+        for rung in (
+            rungs_at(base, settings, width, top, seed)
+            if settings.budgets
+            else rungs_of(base, settings, width, seed=seed)
+        )
     ]
     largest = max(rung.flops for rung in rungs)
     goal = settings.beyond * largest
@@ -235,6 +261,15 @@ def _ladder(base: Recipe, settings: LadderRecipe, widths: list[int]) -> Ladder:
     return Ladder(base, settings, tuple(rungs), tuple(targets))
 
 
+def rungs_at(base: Recipe, settings: LadderRecipe, width: int, top: float, seed: int = 0) -> list[Rung]:
+    """The annealed points of one size at every budget, shares of `top` FLOP, the cheapest first."""
+    tokens_per_parameter = top / (6 * num_parameters(base, width) ** 2)
+    return [
+        rungs_of(base, settings, width, f"w{width}-c{share:g}", (share * tokens_per_parameter,), seed)[0]
+        for share in sorted(settings.budgets)
+    ]
+
+
 def rungs_of(
     base: Recipe,
     settings: LadderRecipe,
@@ -245,10 +280,12 @@ def rungs_of(
 ) -> list[Rung]:
     """The annealed points of one size, and the stable run that they leave; `seed` is added to the recipe's."""
     n = num_parameters(base, width)
-    times = n / num_parameters(base, settings.smallest)  # of N, and so of the ray's tokens
+    ratios = tuple(sorted(ratios or settings.tokens_per_parameter))
+    # Of the tokens that the smallest size has on the ray: the rate and the batch of the recipe are for so many.
+    times = ratios[-1] / settings.ray * (n / num_parameters(base, settings.smallest))
     context = base.model.context
     per_step = max(1, int(base.train.batch_tokens * times**settings.growth) // context) * context
-    steps = {m: max(10, round(m * n / per_step)) for m in sorted(ratios or settings.tokens_per_parameter)}
+    steps = {m: max(10, round(m * n / per_step)) for m in ratios}
     warmup = max(5, round(WARMUP * min(steps.values())))
     model = _model(base, width)
     # muP carries a rate over width, not over the length of training. Branches share their stable run, so a size has one rate.

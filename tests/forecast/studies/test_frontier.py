@@ -44,9 +44,13 @@ def test_every_size_has_the_same_budgets():
     n = max(rung.n for rung in ladder.rungs)
     old = max((r for r in ladder.rungs if r.n == n), key=lambda r: r.tokens)
     new = max((r for r in same.rungs if r.n == n), key=lambda r: r.tokens)
-    # Of whole steps and windows.
-    longer = max(r.tokens for r in ladder.rungs if r.n == n) / (n * ladder.settings.ray)
-    assert new.recipe.train.lr == pytest.approx(old.recipe.train.lr * longer**-0.3, rel=0.02)
+    assert new.recipe.train.lr == pytest.approx(old.recipe.train.lr, rel=0.02)  # of whole steps and windows
+    assert new.recipe.train.batch_tokens == old.recipe.train.batch_tokens
+
+
+def test_a_ladder_of_budgets_is_read_as_it_is():
+    ladder = ladder_of(budgets=(0.25, 0.5, 1), tokens_per_parameter=(20,), seeds=2)
+    assert frontier.same_budgets(ladder) == ladder
 
 
 def test_sizes_with_too_few_steps_are_left_out_and_fewer_than_three_refused():

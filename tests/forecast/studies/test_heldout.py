@@ -67,10 +67,14 @@ class Documents(SimpleNamespace):
 @dataclass
 class FakeLadder:
     rungs: list
-    settings: object = field(default_factory=lambda: SimpleNamespace(heldout_tokens=30))
+    settings: object = field(default_factory=lambda: SimpleNamespace(heldout_tokens=30, budgets=()))
     small: set = field(default_factory=set)
     target: object = field(default_factory=lambda: SimpleNamespace(flops=TARGET))
     base: object = field(default_factory=lambda: SimpleNamespace(name="x", seed=0))
+
+    @property
+    def largest(self):
+        return max(rung.flops for rung in self.rungs)
 
 
 def climber_of(rungs, unfinished=()):

@@ -68,8 +68,7 @@ def run(climber: Climber) -> Finding:
             )
     answers += _of_paper()
     warnings.append(
-        f"L(N) is of {climber.ladder.settings.tokens_per_parameter[-1]:g} tokens a parameter, not of convergence; compute leaves "
-        "out the training of the autoencoder"
+        "L(N) is of the longest run of each size, not of convergence; compute leaves out the training of the autoencoder"
     )
     columns = ("ids are", "N", "D", "nats an id", "nats a picture", "of it reducible")
     axes = Axes("N, parameters without embeddings", "loss, nats a picture", "xy")

@@ -1,14 +1,13 @@
 """The compute-optimal size: every size of the ladder at the same budgets (Hoffmann et al. 2022, approach 2, and the convex hull
 of Henighan et al. 2020, section 2).
 
-A ladder that forecasts has one number of tokens per parameter, and so says nothing of which is best. Here each size is trained
-to the compute of the ladder's largest run, decays are branched off at a half and a quarter of it, and at each budget a
-parabola of log L in log N has its minimum at the optimum, or none.
+A ladder along a ray has one number of tokens per parameter, and so says nothing of which is best. Here each size is trained to the
+compute of the ladder's largest run, to a half and to a quarter of it, and at each budget a parabola of log L in log N has its
+minimum at the optimum, or none. A ladder of budgets is read as it is.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -20,24 +19,23 @@ from tony.forecast.climb import Climber, runs_of
 from tony.forecast.curves import curves
 from tony.forecast.frontier import SizeRule, fit_frontier, fit_size
 from tony.forecast.isoflop import IsoFlops, fit_isoflops
-from tony.forecast.ladder import SHORT, Ladder, num_parameters, rungs_of
+from tony.forecast.ladder import SHORT, Ladder, rungs_at
 from tony.forecast.paper import PAPER, paper_domain
 from tony.forecast.studies.finding import Axes, Curve, Finding
 from tony.forecast.studies.runs import announce
 from tony.forecast.table import Runs
 
 BUDGETS = (1.0, 0.5, 0.25)  # of the compute of the ladder's largest run
+NEAR = 0.1  # in log C: whole steps of a run meet its budget so nearly
 
 
 def run(climber: Climber) -> Finding:
-    """The study, on one run of each size that is fitted; finished ones are read."""
+    """The study, on one run of each size that is fitted, or all runs of a ladder of budgets; finished ones are read."""
     ladder = same_budgets(climber.ladder)
     one = Climber(ladder, climber.root, climber.reporter, climber.material)
-    longest = {rung.n: rung for rung in sorted(ladder.rungs, key=lambda rung: rung.tokens)}
-    announce(one, longest.values(), 1 + climber.ladder.settings.decay * sum(BUDGETS[1:]))
+    announce(one, ladder.rungs)
     points = one.climb()
-    cheapest = min(point["C"] for point in points)
-    return found(climber, points, curves(ladder, points, climber.root, cheapest)[0])
+    return found(climber, points, curves(ladder, points, climber.root)[0])
 
 
 def same_budgets(ladder: Ladder) -> Ladder:
@@ -46,33 +44,23 @@ def same_budgets(ladder: Ladder) -> Ladder:
     Raises:
         TonyError: no budget has three sizes.
     """
-    base, settings = ladder.base, ladder.settings
-    widths = {r.recipe.model.width: r.n for r in ladder.rungs if r.n not in ladder.small}
-    rungs = []
-    for width, n in sorted(widths.items()):
-        ratios = [share * ladder.largest / (6 * n**2) for share in BUDGETS]
-        # Rate and batch follow the tokens of the longest branch, as along the ray they follow those of a size.
-        more = ratios[0] / settings.ray
-        train = base.train.model_copy(
-            update={
-                "lr": base.train.lr * more**-settings.horizon,
-                "batch_tokens": max(
-                    base.model.context, round(base.train.batch_tokens * more**settings.growth)
-                ),
-            }
-        )
-        own = base.model_copy(update={"name": f"{base.name}-frontier", "train": train})
-        assert n == num_parameters(own, width)
-        rungs += [
-            rung for rung in rungs_of(own, settings, width, ratios=tuple(ratios)) if rung.steps >= SHORT
-        ]
-    nearest = (min(BUDGETS, key=lambda b: abs(rung.flops / ladder.largest - b)) for rung in rungs)
-    if max(Counter(nearest).values(), default=0) < 3:
+    settings, rungs = ladder.settings, [rung for rung in ladder.rungs if rung.n not in ladder.small]
+    if not settings.budgets:
+        base = ladder.base.model_copy(update={"name": f"{ladder.base.name}-frontier"})
+        settings = settings.model_copy(update={"budgets": BUDGETS})
+        widths = sorted({rung.recipe.model.width for rung in rungs})
+        rungs = [rung for width in widths for rung in rungs_at(base, settings, width, ladder.largest)]
+    rungs = [rung for rung in rungs if rung.steps >= SHORT]
+    sizes = {
+        share: {r.n for r in rungs if abs(np.log(r.flops / ladder.largest / share)) < NEAR}
+        for share in settings.budgets
+    }
+    if max(map(len, sizes.values())) < 3:
         raise TonyError(
             f"study frontier: fewer than three sizes have {SHORT} steps at any budget up to {ladder.largest:.3g} FLOP. Raise "
             "forecast.allowance, or lower train.batch_tokens"
         )
-    return replace(ladder, rungs=tuple(rungs))
+    return replace(ladder, settings=settings, rungs=tuple(rungs))
 
 
 def found(climber: Climber, points: list[dict[str, Any]], runs: Runs) -> Finding:

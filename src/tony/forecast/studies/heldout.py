@@ -14,6 +14,7 @@ from tony.errors import TonyError
 from tony.forecast.climb import Climber
 from tony.forecast.studies.finding import Axes, Curve, Finding
 from tony.forecast.studies.position import nats_of
+from tony.forecast.studies.runs import along
 
 SEEDS = 4  # runs of a size: what documents do hardly depends on the run
 DRAWS = 1000
@@ -21,30 +22,29 @@ MUCH = 0.003  # of the loss at the target: the forecasts are asked to err by 1%
 
 
 def run(climber: Climber) -> Finding:
-    """Measure the finished runs of the ray on as many documents as the ladder's losses are of.
+    """Measure the finished runs that a line goes through (`along`) on as many documents as the ladder's losses are of.
 
     Raises:
         TonyError: fewer than two sizes are finished.
     """
     ladder = climber.ladder
-    last = {r.n: r.tokens for r in sorted(ladder.rungs, key=lambda r: r.tokens) if r.n not in ladder.small}
-    done = [r for r in ladder.rungs if last.get(r.n) == r.tokens and climber.point(r) is not None]
-    sizes = sorted({rung.n for rung in done})
-    if len(sizes) < 2:
+    groups = along(climber)
+    if len(groups) < 2:
         raise TonyError(
-            f"study heldout: {len(sizes)} of the sizes of {ladder.base.name} are finished, and it needs two. Train them: "
+            f"study heldout: {len(groups)} of the sizes of {ladder.base.name} are finished, and it needs two. Train them: "
             "tony forecast RECIPE"
         )
     shard = climber.material.heldout
     documents = min(len(shard), max(2, round(ladder.settings.heldout_tokens / shard.lengths.mean())))
     nats, counts = [], np.ones(0)
-    for n in sizes:
-        runs = [rung for rung in done if rung.n == n][:SEEDS]
-        climber.reporter.say(f"N = {n:,}: {documents:,} documents, {len(runs)} runs")
+    for rungs in groups:
+        runs = rungs[:SEEDS]
+        climber.reporter.say(f"N = {runs[0].n:,}: {documents:,} documents, {len(runs)} runs")
         found = [nats_of(climber.trained(rung), documents) for rung in runs]
         nats.append(np.mean([np.bincount(one.example, one.nats) for one in found], axis=0))
         counts = np.bincount(found[0].example)
-    flops = [max(rung.flops for rung in done if rung.n == n) for n in sizes]
+    sizes = [rungs[0].n for rungs in groups]
+    flops = [rungs[0].flops for rungs in groups]
     return found_of(
         ladder.base.name,
         sizes,

@@ -16,6 +16,7 @@ from tony.errors import TonyError
 from tony.forecast.climb import Climber
 from tony.forecast.studies.finding import Axes, Curve, Finding
 from tony.forecast.studies.problems import grade, packed, source_of
+from tony.forecast.studies.runs import along
 
 NUMBER = 6000  # problems: about 200 of each of 30 modules
 FEWEST = 4  # sizes
@@ -32,8 +33,8 @@ def run(climber: Climber) -> Finding:
     """
     ladder = climber.ladder
     source = source_of(climber, "modules")
-    ray = [r for r in ladder.rungs if r.tokens == max(o.tokens for o in ladder.rungs if o.n == r.n)]
-    rungs = [rung for rung in (*ray, *ladder.targets) if climber.point(rung) is not None]
+    ray = [rung for rungs in along(climber) for rung in rungs]
+    rungs = [*ray, *(rung for rung in ladder.targets if climber.point(rung) is not None)]
     sizes = sorted({rung.n for rung in rungs})
     if len(sizes) < FEWEST:
         raise TonyError(

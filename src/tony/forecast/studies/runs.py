@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
 from tony.forecast.climb import Climber
 from tony.forecast.ladder import Rung
 
@@ -21,6 +23,34 @@ def longest(climber: Climber) -> list[Rung]:
     rungs = [last[n] for n in sorted(last) if n not in climber.ladder.small]
     done = [rung for rung in rungs if climber.point(rung) is not None]
     return done or rungs
+
+
+def along(climber: Climber) -> list[list[Rung]]:
+    """The finished runs that a straight line of log L in log C goes through, the cheapest first, those of other seeds together.
+
+    They are the longest branches of each fitted size; where sizes share budgets, the runs of the best size at each.
+    """
+    ladder = climber.ladder
+    places: dict[tuple[int, int], list[Rung]] = {}
+    for rung in ladder.rungs:
+        if rung.n not in ladder.small and climber.point(rung) is not None:
+            places.setdefault((rung.n, rung.tokens), []).append(rung)
+    best: dict[float, list[Rung]] = {}
+    last = {rung.n: rung.tokens for rung in sorted(ladder.rungs, key=lambda rung: rung.tokens)}
+    for (n, tokens), rungs in places.items():
+        share = rungs[0].flops / ladder.largest
+        if ladder.settings.budgets:
+            key = min(ladder.settings.budgets, key=lambda budget: abs(np.log(share / budget)))
+            if key not in best or _loss(climber, rungs) < _loss(climber, best[key]):
+                best[key] = rungs
+        elif tokens == last[n]:
+            best[n] = rungs
+    return sorted(best.values(), key=lambda rungs: rungs[0].flops)
+
+
+def _loss(climber: Climber, rungs: list[Rung]) -> float:
+    points = [climber.point(rung) for rung in rungs]
+    return float(np.mean([point["loss"] for point in points if point]))
 
 
 def announce(climber: Climber, rungs: Iterable[Rung], passes: float = 1.0) -> None:
