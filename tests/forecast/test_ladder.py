@@ -186,7 +186,8 @@ def test_every_size_is_trained_to_every_budget(repository, pictures):
         assert rung.recipe.train.batch_tokens == pytest.approx(
             1360 * (rung.tokens / reference) ** 0.5, rel=0.02, abs=150
         )
-    assert shared.flops == pytest.approx(sum(rung.flops for rung in shared.rungs)) <= 4e13
+    assert shared.flops == pytest.approx(sum(rung.flops for rung in shared.rungs))
+    assert shared.flops <= 4e13
     assert (
         shared.target.tokens / shared.target.n == pytest.approx(8, rel=0.05) and shared.settings.along is None
     )
