@@ -15,7 +15,9 @@ import argparse
 import json
 import math
 import os
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,7 +52,10 @@ def synthetic(rng: np.random.Generator, rows: int, noise: float):
 
 
 def fit_part(_: argparse.Namespace) -> dict:
-    """240 rows from 4,500 starts, against plain BFGS from a random 120 of Hoffmann et al.'s own 4,500 starts."""
+    """240 rows from 4,500 starts, against plain BFGS from a random 120 of Hoffmann et al.'s own 4,500 starts; and the command.
+
+    The command tries every form, and draws 1,000 resamples of each that the rows cannot tell from the best.
+    """
     from scipy.optimize import minimize
 
     from tony.forecast import fit
@@ -75,10 +80,28 @@ def fit_part(_: argparse.Namespace) -> dict:
             start = np.array([float(rng.choice(list(choices))) for choices in grid])
             ends.append(minimize(objective, start, jac=True, method="BFGS").fun / 1e3)
     ratio = law.objective / min(ends)
+    with tempfile.TemporaryDirectory() as folder:
+        table = Path(folder) / "runs.csv"
+        np.savetxt(
+            table, np.stack([runs.n, runs.d, runs.loss], 1), delimiter=",", header="N,D,loss", comments=""
+        )
+        began = time.perf_counter()
+        tony = [
+            str(Path(sys.executable).with_name("tony")),
+            "forecast",
+            "fit",
+            str(table),
+            "--plots",
+            folder,
+            "--json",
+        ]
+        subprocess.run(tony, check=True, stdout=subprocess.DEVNULL)
+        whole = time.perf_counter() - began
     return {
         "seconds_240_rows_4500_starts": seconds,
+        "seconds_whole_command": whole,
         "objective_over_full_search": ratio,
-        "ok": seconds < 20 and ratio < 1 + 1e-6,
+        "ok": max(seconds, whole) < 20 and ratio < 1 + 1e-6,
     }
 
 

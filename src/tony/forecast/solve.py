@@ -48,22 +48,27 @@ class Problem:
     def jacobian(self, theta: np.ndarray, target: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Residuals (S, rows) and their derivatives (S, rows, parameters)."""
         residuals, shares, prediction = self._residuals(theta, target)
-        slopes = np.matmul(shares.transpose(1, 0, 2), self.design).transpose(1, 0, 2)
+        # A parameter stands in one term of most forms, or two: what is not zero is added up, each parameter's slopes together.
+        slopes = np.zeros((self.design.shape[2], *residuals.shape))
+        for k, p in np.argwhere(self.design.any(0)):
+            slopes[p] += shares[k] * self.design[:, k, p]
         if not self.in_logs:
-            slopes = slopes * prediction[..., None]
-        return residuals, slopes
+            slopes *= prediction
+        return residuals, slopes.transpose(1, 2, 0)
 
     def _residuals(
         self, theta: np.ndarray, target: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        rows, terms, parameters = self.design.shape
+        """Residuals (S, rows), the terms' shares of the prediction (terms, S, rows), and what was predicted (S, rows)."""
         target = self.target if target is None else target
-        t = (theta @ self.design.reshape(-1, parameters).T).reshape(-1, rows, terms)
-        top = t.max(-1, keepdims=True)
-        shares = np.exp(t - top)
-        total = shares.sum(-1, keepdims=True)
+        # Terms come first: reductions along a last axis of two or three are slow.
+        shares = np.stack([theta @ term.T for term in self.design.transpose(1, 0, 2)])
+        top = shares.max(0)
+        shares -= top
+        np.exp(shares, out=shares)
+        total = shares.sum(0)
         shares /= total
-        log_prediction = (top + np.log(total))[..., 0]
+        log_prediction = top + np.log(total)
         if self.in_logs:
             return log_prediction - target, shares, log_prediction
         prediction = np.exp(np.minimum(log_prediction, 50.0))  # a start far off must not overflow
