@@ -21,6 +21,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from tables import markdown
+
 from tony.atomic import write_json
 from tony.cli.models import import_model
 from tony.evals.code import Drawing, evaluate, read_problems
@@ -202,11 +204,6 @@ def rate(row: dict[str, Any]) -> str:
     return f"{100 * row['value']:.2f} ({100 * row['low']:.2f} to {100 * row['high']:.2f})"
 
 
-def table(head: tuple, rows: list[tuple]) -> str:
-    lines = [head, ("---",) * len(head), *rows]
-    return "\n".join("| " + " | ".join(str(cell) for cell in row) + " |" for row in lines)
-
-
 def write_page(folder: Path, found: dict[str, Any]) -> None:
     """code-measured.md and its pictures, of the parts that ran."""
     text = [
@@ -223,7 +220,7 @@ def write_page(folder: Path, found: dict[str, Any]) -> None:
             f"{own['alpha']:.3f} (95% interval {own['low']:.3f} to {own['high']:.3f}); Codex's, of models that were trained on 100 G "
             f"tokens each, is {PAPER_ALPHA}: so few tokens hold the larger models back.",
             "![Loss against size](code-loss.png)",
-            table(("N", "tokens", "held-out nats a token"), rows),
+            markdown(("N", "tokens", "held-out nats a token"), rows),
         ]
     if own := found.get("on"):
         rows = [
@@ -231,7 +228,7 @@ def write_page(folder: Path, found: dict[str, Any]) -> None:
             *((f"short run, rate {lr}", f"{r['tokens']:,}", f"{r['heldout']:.4f}") for lr, r in own["short"].items()),
             (f"whole run, rate {own['lr']:g}", f"{own['after']['tokens']:,}", f"{own['after']['heldout']:.4f}"),
         ]  # fmt: skip
-        text += ["## SmolLM2 taught on", table(("", "tokens", "held-out nats a token"), rows)]
+        text += ["## SmolLM2 taught on", markdown(("", "tokens", "held-out nats a token"), rows)]
     if own := found.get("supervised"):
         text += [
             f"Then {own['tokens']:,} tokens of {own['functions']} functions whose doctests pass in the sandbox ({own['with_doctests']} have "
@@ -247,7 +244,7 @@ def write_page(folder: Path, found: dict[str, Any]) -> None:
             "## HumanEval",
             "164 problems, 20 samples each at temperature 0.2 (pass@1) and 0.5 (pass@10), top-p 0.95, weights in bfloat16; % with the 95% interval over problems.",
             "![pass@k](code-pass.png)",
-            table(("model", "pass@1", "pass@10", "wrong", "exception"), rows),
+            markdown(("model", "pass@1", "pass@10", "wrong", "exception"), rows),
         ]
     (folder / "code-measured.md").write_text("\n\n".join(text) + "\n", encoding="utf-8")
 

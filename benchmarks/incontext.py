@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from incontext_data import tasks, write_corpus
+from tables import markdown
 
 from tony.engine.exchange.folder import load_language_model
 from tony.evals.fewshot import Settings, evaluate_fewshot
@@ -125,7 +126,7 @@ def write_page(
         "GPT-3's five scrambles; eight rules that are in the text; eight pairs of steps that are not. "
         f"{items} questions a task and K, {seeds} draws of questions and examples; % right with the 95% Wilson interval of all.",
         "![Accuracy against the number of examples, a line a model](incontext.png)",
-        _table(
+        markdown(
             ("width", "parameters", "ids trained on", "held-out nats a byte", "seconds of training"),
             [
                 (
@@ -150,13 +151,8 @@ def write_page(
             (own.label, *(f"{v:.1f} ({low:.1f}-{high:.1f})" for _, v, low, high in own.points))
             for own in several
         ]
-        text += [f"## {family.capitalize()}", _table(("model", *(f"K={k}" for k in SHOTS)), rows)]
+        text += [f"## {family.capitalize()}", markdown(("model", *(f"K={k}" for k in SHOTS)), rows)]
     (folder / "incontext-measured.md").write_text("\n\n".join(text) + "\n", encoding="utf-8")
-
-
-def _table(head: tuple, rows: list[tuple]) -> str:
-    lines = [head, ("---",) * len(head), *rows]
-    return "\n".join("| " + " | ".join(str(cell) for cell in row) + " |" for row in lines)
 
 
 if __name__ == "__main__":

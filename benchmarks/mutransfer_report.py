@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from tables import markdown
 
 from tony.tune import Curve
 from tony.tune.figures import LOOK, draw_rates
@@ -75,7 +76,7 @@ def _sweep(folder: Path, name: str, figures: Figures, curves: Mapping[str, Seque
     return [
         f"## {TITLES.get(name, 'Transformer')}, {figures['over']} {sizes[0]} to {sizes[-1]}",
         f"![Loss against learning rate, muP and standard]({picture})",
-        _table(head, rows),
+        markdown(head, rows),
         f"The best rate drifts by a factor of {_factor(mine['drift_log2'])} under muP, {_factor(plain['drift_log2'])} under the standard "
         f"parametrisation. The largest model loses {_percent(mine['regret'])}{error} with the smallest one's rate under muP, "
         f"{_percent(plain['regret'])} under standard.",
@@ -101,7 +102,7 @@ def _reverse(figures: Figures) -> list[str]:
         "## Reverse transfer",
         "A narrow model whose base is the wide one behaves like the wide one under the standard parametrisation, at a small part of its "
         "cost. Unstable: above the best rate, and 1.25 times the least loss of its curve.",
-        _table(("model", "best rate", "first unstable rate"), rows),
+        markdown(("model", "best rate", "first unstable rate"), rows),
     ]  # fmt: skip
 
 
@@ -122,7 +123,7 @@ def _embedding(figures: Figures) -> list[str]:
         "Best factor on the embeddings' learning rate beside that of all else, by width, and its slope in log2: a constant rule says 0, "
         "1/sqrt(width) says -0.5. Last: the loss of the widest model if the narrowest one's factor is kept, against dividing it by "
         "sqrt(width).",
-        _table(head, rows),
+        markdown(head, rows),
         f"Nearer to {figures['nearer_to']}.",
     ]  # fmt: skip
 
@@ -138,13 +139,8 @@ def _cost(figures: Figures) -> list[str]:
         f"each), and the same at the target ({figures['parameters'][1]:,}, {figures['tokens'][1]:,}). The search costs "
         f"{_percent(figures['cost_share'])} of training the target. The target's loss with the proxy's choice is "
         f"{figures['loss_transferred']:.4f}, with its own best {figures['loss_tuned_directly']:.4f}: {_percent(figures['regret'])} lost.",
-        _table(("trial", *figures["points"][0], "loss of the proxy", "loss of the target"), rows),
+        markdown(("trial", *figures["points"][0], "loss of the proxy", "loss of the target"), rows),
     ]  # fmt: skip
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines)
 
 
 def _rate(at: Figures) -> str:
