@@ -4,7 +4,7 @@
     python benchmarks/forecast_intervals.py synthetic --ladders 30   # twenty minutes
 
 "receipts": every confirmed receipt, forecast anew from its inputs. "synthetic": ladders of L = E + A / N^a + B / D^b with four
-or seven sizes, as ours are, whose truth is known. For intervals of the chosen law alone (with or without its constant, as
+or seven sizes, as ours are, and of four sizes at three budgets, whose truth is known. For intervals of the chosen law alone (with or without its constant, as
 `choose` has it), and for those that also hold forms within so many times the least held-out error: the share that holds the
 measured loss and the median half-width. JSON.
 """
@@ -17,6 +17,7 @@ import os
 import statistics
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,14 @@ RECEIPTS = Path(__file__).parent / "receipts"
 WITHIN = (1.0, 1.1, 1.25, 1.5)  # times the least held-out error
 RESAMPLES = 200
 BEYOND = 33
-SHAPES = {  # sizes, runs of each, tokens per parameter, noise
-    "four sizes": ((20272, 45336, 80384, 125416), 4, (8, 14), 0.003),
-    "seven sizes": ((3432, 7628, 13488, 21012, 30200, 41052, 53568), 3, (40, 50), 0.003),
+NOISE = 0.003  # of a run
+FOUR = (20272, 45336, 80384, 125416)
+SEVEN = (3432, 7628, 13488, 21012, 30200, 41052, 53568)
+SHAPES: dict[str, tuple[tuple, int, Callable[[int], tuple], float, float | None]] = {
+    # Sizes, runs of each, tokens of a size's runs, tokens per parameter of the target, and the ray, if it is one.
+    "four sizes": (FOUR, 4, lambda n: (8 * n, 14 * n), 14, 14),
+    "seven sizes": (SEVEN, 3, lambda n: (40 * n, 50 * n), 50, 50),
+    "budgets": (FOUR, 2, lambda n: tuple(1.32e12 * share / 6 / n for share in (0.25, 0.5, 1)), 26.5, None),
 }
 TRUTHS = {  # E, A, a, B, b
     "language, no entropy": (0.0, 4.9, 0.12, 8.0, 0.13),
@@ -40,7 +46,9 @@ TRUTHS = {  # E, A, a, B, b
 }
 
 
-def intervals(runs: Any, ray: float, at: dict[str, float], seed: int = 0) -> tuple[float, dict[str, tuple]]:
+def intervals(
+    runs: Any, ray: float | None, at: dict[str, float], seed: int = 0
+) -> tuple[float, dict[str, tuple]]:
     """The forecast, and the interval by every rule."""
     from tony.forecast import bootstrap, choose, fit
     from tony.forecast.choose import rows_for
@@ -75,6 +83,7 @@ def summary(cases: list[tuple[float, float, dict[str, tuple]]]) -> dict[str, Any
 
 def of_receipts() -> dict[str, Any]:
     """Of every confirmed receipt."""
+    from tony.forecast.choose import on_ray
     from tony.forecast.climb import runs_of
 
     cases = {}
@@ -84,7 +93,9 @@ def of_receipts() -> dict[str, Any]:
             continue
         target = receipt["target"]
         at = {name: target[name] for name in "NDC"}
-        loss, found = intervals(runs_of(receipt["inputs"]), target["D"] / target["N"], at)
+        runs, ray = runs_of(receipt["inputs"]), target["D"] / target["N"]
+        along = set(runs.n[on_ray(runs, ray)]) == set(runs.n)  # every size has a run there, or they share budgets
+        loss, found = intervals(runs, ray if along else None, at)
         cases[path.stem] = (receipt["confirmation"]["loss"], loss, found)
         print(path.stem, file=sys.stderr, flush=True)
     each = {
@@ -99,29 +110,26 @@ def of_synthetic(ladders: int) -> dict[str, Any]:
     from tony.forecast.table import Runs, checked
 
     result = {}
-    for shape, (sizes, seeds, ratios, noise) in SHAPES.items():
-        n, label, ratio = (
-            np.array(column)
-            for column in zip(
-                *((n, f"{n} {s}", m) for n in sizes for s in range(seeds) for m in ratios), strict=True
-            )
-        )
+    for shape, (sizes, seeds, tokens, ratio, ray) in SHAPES.items():
+        places = [(n, f"{n} {seed}", d) for n in sizes for seed in range(seeds) for d in tokens(n)]
+        n, label, d = (np.array(column) for column in zip(*places, strict=True))
         n = n.astype(float)
-        d = n * ratio
-        size = float(np.sqrt(BEYOND) * sizes[-1])
-        at = {"N": size, "D": ratios[-1] * size, "C": 6 * ratios[-1] * size**2}
+        largest = float((6 * n * d).max())
+        size = float(np.sqrt(BEYOND * largest / (6 * ratio)))
+        at = {"N": size, "D": ratio * size, "C": 6 * ratio * size**2}
         for name, (e, a, p, b, q) in TRUTHS.items():
             cases = []
             for seed in range(ladders):
                 rng = np.random.default_rng([seed, 5])
-                run = np.repeat(
-                    rng.normal(size=len(sizes) * seeds), len(ratios)
-                )  # branches share their stable run
-                error = noise * (run + rng.normal(size=len(n))) / np.sqrt(2)
-                loss = (e + a * n**-p + b * d**-q) * np.exp(error)
-                truth = (e + a * at["N"] ** -p + b * at["D"] ** -q) * np.exp(noise * rng.normal())
+                own = rng.normal(size=len(n))
+                if ray is not None:  # branches share their stable run
+                    branches = len(n) // (len(sizes) * seeds)
+                    shared = np.repeat(rng.normal(size=len(sizes) * seeds), branches)
+                    own = (own + shared) / np.sqrt(2)
+                loss = (e + a * n**-p + b * d**-q) * np.exp(NOISE * own)
+                truth = (e + a * at["N"] ** -p + b * at["D"] ** -q) * np.exp(NOISE * rng.normal())
                 runs = checked(Runs(n=n, d=d, c=6 * n * d, loss=loss, run=label, lines=np.arange(len(n)) + 1))
-                cases.append((truth, *intervals(runs, ratios[-1], at, seed)))
+                cases.append((truth, *intervals(runs, ray, at, seed)))
             result[f"{shape}, {name}"] = summary(cases)
             print(json.dumps({f"{shape}, {name}": result[f"{shape}, {name}"]}), file=sys.stderr, flush=True)
     return result
