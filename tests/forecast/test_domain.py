@@ -204,6 +204,47 @@ def test_modalities_have_laws_of_their_own(ladder, climbed):
     assert text["E"]["value"] == pytest.approx(2 * image["E"]["value"], rel=0.02)
 
 
+@pytest.fixture(scope="module")
+def shared():
+    """A ladder of budgets around the best sizes, and its points by LAW."""
+    ladder = ladder_of(
+        budgets=(0.25, 0.5, 1),
+        tokens_per_parameter=(4,),
+        ray=16,
+        allowance=2e15,
+        sizes=6,
+        smallest=32,
+        seeds=2,
+    )
+    rng, points = np.random.default_rng(1), []
+    for rung in ladder.rungs:
+        loss = float(joint_loss(rung.n, rung.tokens, **LAW) * np.exp(0.001 * rng.normal()))
+        points.append(
+            {"name": rung.recipe.name, "N": rung.n, "D": rung.tokens, "C": rung.flops, "loss": loss, "train_loss": loss, "seed": rung.recipe.seed}
+        )  # fmt: skip
+    return ladder, points
+
+
+def test_where_sizes_share_budgets_their_laws_are_of_all_runs(shared, tmp_path):
+    """At one budget larger sizes read less, so that longest runs have no L(N): the law's term in N is it."""
+    ladder, points = shared
+    found = domain(ladder, points, bootstrap(fit(runs_of(points), "joint"), 200), tmp_path, resamples=20)
+    size = constants(found, "L(N)")
+    assert holds(size["alpha"], LAW["a"]) and holds(size["E"], LAW["E"])
+    assert size["N0"]["value"] == pytest.approx(LAW["A"] ** (1 / LAW["a"]), rel=0.2)
+    best = constants(found, "N_opt(C) by iso-FLOP profiles")
+    assert holds(best["beta"], LAW["b"] / (LAW["a"] + LAW["b"]), slack=0.1)
+    budget = ladder.largest
+    assert (budget / best["C0"]["value"]) ** best["beta"]["value"] == pytest.approx(optimal(budget), rel=0.2)
+
+
+def optimal(flops):
+    """By LAW, in closed form."""
+    a, b = LAW["a"], LAW["b"]
+    g = (a * LAW["A"] / (b * LAW["B"])) ** (1 / (a + b))
+    return g * (flops / 6) ** (b / (a + b))
+
+
 def test_sizes_small_against_their_context_are_named():
     from tony.cli.forecast import cost_lines
 

@@ -1,7 +1,8 @@
 """What a climbed ladder says of its domain, beside what the paper found there (Henighan et al. 2020, tables 1 and 3).
 
 Three laws: L(N) at the longest branch of each size, L(C) below the frontier of all learning curves, and N_opt(C) through
-their convex hull (curves.py says what these are of).
+their convex hull (curves.py says what these are of). Where sizes share budgets, L(N) is the law's for data without end, since longest
+runs differ in their data, and N_opt(C) goes through the minima of the iso-FLOP profiles, too.
 
 Intervals are a bootstrap over runs, as in interval.py: each resample gives every size the mean residual of a size by the
 ladder's law, up or down, and each of its runs what is left of any, and everything is fitted again.
@@ -24,6 +25,7 @@ from tony.forecast.derived import per_image, size_for, to_pf_days
 from tony.forecast.fit import Law, fit, predict
 from tony.forecast.frontier import fit_frontier, fit_size
 from tony.forecast.interval import Bootstrap, bootstrap
+from tony.forecast.isoflop import fit_isoflops
 from tony.forecast.ladder import Ladder
 from tony.forecast.paper import PAPER, of_modality, paper_domain
 from tony.forecast.table import Runs
@@ -82,14 +84,18 @@ def domain(
     row = PAPER.get(name or "")
     frontier = attempt("L(C)", lambda: fit_frontier(runs))
     frontiers = _each(drawn, fit_frontier) if frontier else []
+    budgets = bool(ladder.settings.budgets)
+    of_size = (lambda: _loss_of_size_by(split or found)) if budgets else (lambda: _loss_of_size(points, seed))
+    profiles = "N_opt(C) by iso-FLOP profiles"
     laws = {
-        "L(N)": attempt("L(N)", lambda: _loss_of_size(points, seed)),
+        "L(N)": attempt("L(N)", of_size),
         "L(C)": frontier and _loss_of_compute(frontier, frontiers, ends),
         "N_opt(C)": attempt("N_opt(C)", lambda: _best_size(runs, drawn)),
+        profiles: attempt(profiles, lambda: _best_size_of_profiles(points, seed)) if budgets else None,
         "N_opt(C) by the law": attempt("N_opt(C) by the law", lambda: _best_size_by(split or found)),
     }
     laws = [{"name": key, **law, "paper": _of_paper(row, key)} for key, law in laws.items() if law]
-    for modality in _modalities(points):
+    for modality in [] if budgets else _modalities(points):
         key = f"L(N), {modality}"
         if law := attempt(key, lambda m=modality: _loss_of_size(_of_modality(points, m), seed)):
             laws.append(
@@ -166,6 +172,46 @@ def _loss_of_size(points: list[dict[str, Any]], seed: int) -> dict[str, Any]:
         "constants": {
             k: _triple(found.law.constants[k], [d[k] for d in draws]) for k in ("E", "N0", "alpha")
         },
+    }
+
+
+def _loss_of_size_by(found: Bootstrap) -> dict[str, Any]:
+    """In closed form, for data without end."""
+    form = found.law.form
+    if form.variables != ("N", "D"):
+        raise TonyError(
+            f"sizes that share budgets have no L(N) of their own, and {form.formula} says nothing of N alone"
+        )
+    term = next(term for term in form.terms if term.powers)
+    exponent = term.powers[0][1]
+
+    def constants(theta: np.ndarray) -> dict[str, float]:
+        with np.errstate(all="ignore"):  # of a resample that ran away
+            scale = float(np.exp(theta[term.coefficient] / theta[exponent]))
+        return {"E": float(np.exp(theta[0])), "N0": scale, "alpha": float(theta[exponent])}
+
+    value, draws = constants(found.law.theta), [constants(theta) for theta in found.theta]
+    return {
+        "of": f"the term in N of {form.name}, with data without end",
+        "constants": {k: _triple(value[k], [d[k] for d in draws]) for k in value},
+    }
+
+
+def _best_size_of_profiles(points: list[dict[str, Any]], seed: int) -> dict[str, Any]:
+    """Through the minima of parabolas in log N (Hoffmann et al. 2022, approach 2)."""
+    found = fit_isoflops(runs_of(points), seed=seed)
+    if found.beta is None or found.log_g is None:
+        raise TonyError(str(found.refused))
+    scale = float(np.exp(-found.log_g / found.beta))
+    inner = sum(profile.refused is None for profile in found.profiles)
+    ends = map(_finite, (found.beta, found.beta_low, found.beta_high))
+    return {
+        "of": f"the minima of {inner} of {len(found.profiles)} budgets",
+        "constants": {
+            "C0": {"value": scale, "low": None, "high": None},
+            "beta": dict(zip(("value", "low", "high"), ends, strict=True)),
+        },
+        "C0_pf_days": to_pf_days(scale),
     }
 
 
