@@ -129,6 +129,17 @@ def test_all_forms_are_judged_on_the_same_runs_of_the_ray():
     assert heldout_error(exact, JOINT, ray=40.0) < 1e-4
 
 
+def test_the_order_of_rows_does_not_matter():
+    """Several runs of a size cost the same, and a cut may fall between them."""
+    rng = np.random.default_rng(3)
+    n = np.repeat(np.geomspace(1e4, 1e5, 5), 3)
+    loss = (2 + (1e2 / n) ** 0.5) * np.exp(0.01 * rng.normal(size=len(n)))
+    runs = runs_of(loss, n, 30 * n, 180 * n**2)
+    form = FORMS["power+constant:C"]
+    shuffled = runs.take(rng.permutation(len(n)))
+    assert heldout_error(shuffled, form) == pytest.approx(heldout_error(runs, form), rel=1e-6)
+
+
 def test_a_loss_that_falls_faster_and_faster_is_warned_of():
     """Laws of every form never are, whatever the seed; models that learn something new on the way are."""
     rng = np.random.default_rng(5)

@@ -29,7 +29,7 @@ from tony.train.loop import Trainer
 from tony.train.progress import Silent
 
 SMALL = (
-    "forecast.sizes=4", "forecast.smallest=8", "forecast.tokens_per_parameter=[4, 8]", "forecast.ray=8",
+    "forecast.sizes=4", "forecast.budgets=[]", "forecast.smallest=8", "forecast.tokens_per_parameter=[4, 8]", "forecast.ray=8",
     "forecast.seeds=1", "forecast.growth=0", "model.head_dim=4", "train.compile=false", "forecast.gap=5.0", "forecast.heldout_tokens=2000", "forecast.beyond=2", "model.depth=1", "train.batch_tokens=680",
     "train.checkpoint_every=7", "data.copies=1", "name=small", "train.precision=float32",
 )  # fmt: skip
@@ -182,7 +182,9 @@ def test_every_size_is_trained_to_every_budget(repository, pictures):
     assert len({rung.stable.name for rung in shared.rungs}) == len(shared.rungs) == 4 * len(widths)
     reference = 8 * num_parameters(shared.base, widths[0])
     for rung in (*shared.rungs, shared.target):
-        assert rung.recipe.train.lr == pytest.approx(3e-2 * (rung.tokens / reference) ** -0.3, rel=0.02)
+        assert rung.recipe.train.lr == pytest.approx(
+            shared.base.train.lr * (rung.tokens / reference) ** -0.3, rel=0.02
+        )
         assert rung.recipe.train.batch_tokens == pytest.approx(
             1360 * (rung.tokens / reference) ** 0.5, rel=0.02, abs=150
         )
@@ -336,7 +338,7 @@ def test_a_second_forecast_does_not_replace_the_first(ladder, climbed, tmp_path)
 )
 def test_wrong_recipes_are_refused(repository, override, message):
     with pytest.raises(TonyError, match=message):
-        load_ladder(repository / "recipes" / "ladders" / "images.toml", (override,))
+        load_ladder(repository / "recipes" / "ladders" / "mathematics.toml", (override,))
 
 
 def test_a_recipe_without_a_ladder_is_refused(repository):

@@ -58,9 +58,9 @@ class Choice:
 
 
 def by_size(runs: Runs) -> np.ndarray:
-    """The rows in order of compute; of D or N where compute is not known."""
+    """The rows in order of compute (of D or N where that is not known), equal ones by run: not as they happen to be listed."""
     variable = next(v for v in "CDN" if runs.has(v))
-    return np.argsort(runs.column(variable), kind="stable")
+    return np.lexsort((runs.run, runs.column(variable)))
 
 
 def on_ray(runs: Runs, ray: float | None) -> np.ndarray:

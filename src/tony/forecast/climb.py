@@ -53,6 +53,10 @@ class Climber:
         self.ladder, self.root, self.reporter = ladder, Path(root), reporter
         self._material = material
 
+    def of(self, ladder: Ladder) -> Climber:
+        """Of another ladder on the same data."""
+        return Climber(ladder, self.root, self.reporter, self._material)
+
     @property
     def material(self) -> Material:
         """Prepared once, in a folder of its own: other sizes and learning rates do not make it anew."""

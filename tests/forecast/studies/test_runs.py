@@ -2,7 +2,10 @@
 
 from types import SimpleNamespace
 
-from tony.forecast.studies.runs import along
+from tony.forecast.climb import Climber
+from tony.forecast.ladder import load_ladder
+from tony.forecast.studies.runs import along, on_ray
+from tony.train.progress import Silent
 
 
 def climber_of(losses, budgets=(), unfinished=(), small=()):
@@ -42,3 +45,17 @@ def test_of_budgets_the_best_size_at_each():
     }  # fmt: skip
     found = places(along(climber_of(losses, budgets=(0.5, 1))))
     assert found == [[(100, 1010, 0), (100, 1010, 1)], [(200, 1000, 0), (200, 1000, 1)]]
+
+
+def test_sizes_of_budgets_are_compared_along_the_ray(repository, tmp_path):
+    """Each size once, with the target's tokens per parameter; a ladder along a ray is left as it is."""
+    path = repository / "recipes" / "ladders" / "images.toml"
+    of_budgets = Climber(load_ladder(path), tmp_path, Silent(), SimpleNamespace())
+    assert of_budgets.ladder.settings.budgets
+    found = on_ray(of_budgets)
+    settings = found.ladder.settings
+    assert [r.n for r in found.ladder.rungs] == sorted({r.n for r in of_budgets.ladder.rungs})
+    assert all(abs(r.tokens / r.n / settings.ray - 1) < 0.02 for r in found.ladder.rungs)
+    assert settings.along == settings.ray and found.ladder.target == of_budgets.ladder.target
+    assert not {r.recipe.name for r in found.ladder.rungs} & {r.recipe.name for r in of_budgets.ladder.rungs}
+    assert on_ray(found) is found

@@ -26,6 +26,7 @@ from tony.forecast.climb import Climber
 from tony.forecast.fit import fit
 from tony.forecast.ladder import Rung
 from tony.forecast.studies.finding import Axes, Curve, Finding
+from tony.forecast.studies.runs import on_ray
 from tony.forecast.table import Runs
 from tony.media import Document, Image
 from tony.model import Segments, Transformer
@@ -71,6 +72,7 @@ def run(climber: Climber) -> Finding:
     Raises:
         TonyError: the recipe's pictures are not Fashion-MNIST, which alone has labels.
     """
+    climber = on_ray(climber)
     base = climber.ladder.base
     if base.data.kind != "pictures" or base.data.sets != ("fashion",) or base.vocabulary.image is None:
         raise TonyError(

@@ -19,6 +19,7 @@ from tony.forecast.fit import Law, fit
 from tony.forecast.ladder import make_ladder
 from tony.forecast.paper import PAPER
 from tony.forecast.studies.finding import Axes, Curve, Finding
+from tony.forecast.studies.runs import on_ray
 from tony.runs import Recipe
 from tony.runs.recipe import ImageCodecRecipe
 from tony.tokens.patches import PatchConfig
@@ -33,10 +34,11 @@ def run(climber: Climber) -> Finding:
     Raises:
         TonyError: the recipe's documents are not pictures of pixels, or their codes do not fit its context.
     """
-    base = climber.ladder.base
+    base, settings = climber.ladder.base, climber.ladder.settings
+    climber = on_ray(climber)
     most = max(rung.tokens for rung in climber.ladder.rungs) / climber.ladder.target.tokens
     coded = coded_recipe(base, max(1, math.ceil(most * getattr(base.data, "copies", 1))))
-    others = Climber(make_ladder(coded, climber.ladder.settings), climber.root, climber.reporter)
+    others = on_ray(Climber(make_ladder(coded, settings), climber.root, climber.reporter))
     assert base.vocabulary.image is not None
     domains = {
         "pixels": (climber, base.vocabulary.image.side**2),

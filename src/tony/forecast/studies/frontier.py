@@ -32,7 +32,7 @@ NEAR = 0.1  # in log C: whole steps of a run meet its budget so nearly
 def run(climber: Climber) -> Finding:
     """The study, on one run of each size that is fitted, or all runs of a ladder of budgets; finished ones are read."""
     ladder = same_budgets(climber.ladder)
-    one = Climber(ladder, climber.root, climber.reporter, climber.material)
+    one = climber.of(ladder)
     announce(one, ladder.rungs)
     points = one.climb()
     return found(climber, points, curves(ladder, points, climber.root)[0])

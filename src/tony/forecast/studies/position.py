@@ -20,7 +20,7 @@ from tony.errors import TonyError
 from tony.forecast.climb import Climber
 from tony.forecast.fit import fit
 from tony.forecast.studies.finding import Axes, Curve, Finding
-from tony.forecast.studies.runs import announce, longest
+from tony.forecast.studies.runs import announce, longest, on_ray
 from tony.forecast.table import Runs
 from tony.model import Segments
 from tony.train.loop import Trainer
@@ -77,6 +77,7 @@ def nats_of(trainer: Trainer, examples: int = EXAMPLES) -> Nats:
 
 def run(climber: Climber) -> Finding:
     """The study, on the longest branch of each finished size."""
+    climber = on_ray(climber)
     rungs = longest(climber)
     announce(climber, rungs)
     measured = {}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from tony.forecast.climb import Climber
-from tony.forecast.ladder import Rung
+from tony.forecast.ladder import Rung, rungs_of
 
 
 def finished(climber: Climber) -> list[dict[str, Any]]:
@@ -23,6 +24,22 @@ def longest(climber: Climber) -> list[Rung]:
     rungs = [last[n] for n in sorted(last) if n not in climber.ladder.small]
     done = [rung for rung in rungs if climber.point(rung) is not None]
     return done or rungs
+
+
+def on_ray(climber: Climber) -> Climber:
+    """The climber, or one of the same sizes along the target's ray where they share budgets: one run of each.
+
+    At one budget larger sizes read less, so that what changes with them is not of their size alone.
+    """
+    ladder = climber.ladder
+    if not ladder.settings.budgets:
+        return climber
+    settings = ladder.settings.model_copy(
+        update={"budgets": (), "tokens_per_parameter": (ladder.settings.ray,), "seeds": 1}
+    )
+    widths = sorted({rung.recipe.model.width for rung in ladder.rungs})
+    rungs = tuple(rung for width in widths for rung in rungs_of(ladder.base, settings, width))
+    return climber.of(replace(ladder, settings=settings, rungs=rungs))
 
 
 def along(climber: Climber) -> list[list[Rung]]:
