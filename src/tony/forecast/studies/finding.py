@@ -79,6 +79,7 @@ class Finding:
                 _few_marks(axes.xaxis)
             if "y" in self.axes.log:
                 axes.set_yscale("log")
+                _few_marks(axes.yaxis)
             if len(self.curves) > 1:
                 axes.legend(
                     fontsize=9, loc="upper left", bbox_to_anchor=(1, 1)
@@ -88,13 +89,18 @@ class Finding:
 
 
 def _few_marks(axis: Any) -> None:
-    """1, 2 and 5 of each power of ten on a short logarithmic axis, whose usual marks would run into each other."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+    """Round numbers on a short logarithmic axis, whose usual marks would run into each other or be too few."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
     low, high = axis.get_view_interval()
-    if low > 0 and high / low < 300:
+    if low <= 0 or high / low >= 300:
+        return
+    if high / low < 5:
+        axis.set_major_locator(MaxNLocator(6))
+        axis.set_minor_locator(NullLocator())
+    else:
         axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axis.set_major_formatter(
-            FuncFormatter(lambda value, _: f"{value:,.0f}" if 1 <= value < 1e6 else f"{value:g}")
-        )
         axis.set_minor_formatter(NullFormatter())
+    axis.set_major_formatter(
+        FuncFormatter(lambda value, _: f"{value:,.0f}" if 10 <= value < 1e6 else f"{value:g}")
+    )
