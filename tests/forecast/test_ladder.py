@@ -29,7 +29,7 @@ from tony.train.loop import Trainer
 from tony.train.progress import Silent
 
 SMALL = (
-    "forecast.sizes=4", "forecast.budgets=[]", "forecast.smallest=8", "forecast.tokens_per_parameter=[4, 8]", "forecast.ray=8",
+    "forecast.sizes=4", "forecast.smallest=8", "forecast.tokens_per_parameter=[4, 8]", "forecast.ray=8",
     "forecast.seeds=1", "forecast.growth=0", "model.head_dim=4", "train.compile=false", "forecast.gap=5.0", "forecast.heldout_tokens=2000", "forecast.beyond=2", "model.depth=1", "train.batch_tokens=680",
     "train.checkpoint_every=7", "data.copies=1", "name=small", "train.precision=float32",
 )  # fmt: skip

@@ -17,7 +17,7 @@ from tony.model import Segments
 from tony.train.progress import Silent
 
 SMALL = (
-    "forecast.sizes=4", "forecast.budgets=[]", "forecast.smallest=8", "forecast.tokens_per_parameter=[4]", "forecast.ray=4", "forecast.beyond=2",
+    "forecast.sizes=4", "forecast.smallest=8", "forecast.tokens_per_parameter=[4]", "forecast.ray=4", "forecast.beyond=2",
     "forecast.seeds=1", "forecast.growth=0", "model.head_dim=4", "train.compile=false", "forecast.gap=5.0", "forecast.heldout_tokens=2000", "forecast.allowance=1e10", "model.depth=1", "train.batch_tokens=680",
     "data.copies=1", "name=small", "train.precision=float32", "train.device=cpu",
 )  # fmt: skip

@@ -32,7 +32,7 @@ def words(tmp_path_factory):
         write_idx(folder / f"{name}-images-idx3-ubyte.gz", rng.integers(256, size=(count, 28, 28)))
         write_idx(folder / f"{name}-labels-idx1-ubyte.gz", rng.integers(10, size=count))
     return (
-        "forecast.sizes=4", "forecast.budgets=[]", "forecast.smallest=8", "forecast.tokens_per_parameter=[2, 4]", "forecast.ray=4",
+        "forecast.sizes=4", "forecast.smallest=8", "forecast.tokens_per_parameter=[2, 4]", "forecast.ray=4",
         "forecast.gap=5.0", "forecast.heldout_tokens=2400", "forecast.beyond=2", "forecast.allowance=1e10",
         "model.depth=1", "data.copies=1", f"data.path={folder}", "train.precision=float32",
     )  # fmt: skip

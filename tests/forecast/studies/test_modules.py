@@ -17,7 +17,7 @@ from tony.model import Segments
 from tony.train.progress import Silent
 
 SMALL = (
-    "forecast.sizes=4", "forecast.budgets=[]", "forecast.smallest=8", "forecast.tokens_per_parameter=[2, 4]", "forecast.ray=4", "forecast.seeds=2",
+    "forecast.sizes=4", "forecast.smallest=8", "forecast.tokens_per_parameter=[2, 4]", "forecast.ray=4", "forecast.seeds=2",
     "forecast.growth=0", "forecast.gap=5.0", "forecast.heldout_tokens=2000", "forecast.beyond=1.5", "forecast.allowance=4e10",
     "model.head_dim=4", "model.depth=1", "model.context=64", "train.batch_tokens=640", "train.precision=float32",
     "train.compile=false", "data.problems=8000", "name=small",
