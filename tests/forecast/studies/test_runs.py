@@ -50,7 +50,7 @@ def test_of_budgets_the_best_size_at_each():
 def test_sizes_of_budgets_are_compared_along_the_ray(repository, tmp_path):
     """Each size once, with the target's tokens per parameter; a ladder along a ray is left as it is."""
     path = repository / "recipes" / "ladders" / "images.toml"
-    budgets = ("forecast.budgets=[0.25, 0.5, 1]", "forecast.tokens_per_parameter=[20]")
+    budgets = ("forecast.budgets=[0.25, 0.5, 1]", "forecast.tokens_per_parameter=[20]", "forecast.sizes=4")
     of_budgets = Climber(load_ladder(path, budgets), tmp_path, Silent())
     found = on_ray(of_budgets)
     settings = found.ladder.settings
