@@ -195,10 +195,8 @@ def page_part(_: argparse.Namespace) -> dict:
     studies = [json.loads(path.read_text()) for path in sorted((RECEIPTS / "studies").glob("*.json"))]
     if domains:
         kept = [path for path in sorted(RECEIPTS.glob("*.json")) if not path.stem.endswith("-domain")]
-        receipts: tuple[list, list] = (
-            [],
-            [],
-        )  # of recipes as they are, and of others, kept under other names
+        # Of recipes as they are, and of others, kept under other names.
+        receipts: tuple[list, list] = ([], [])
         for path in kept:
             receipt = read_receipt(path)
             receipts[path.stem != receipt["domain"]].append(receipt | {"domain": path.stem})

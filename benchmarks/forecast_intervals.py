@@ -94,9 +94,7 @@ def of_receipts() -> dict[str, Any]:
         target = receipt["target"]
         at = {name: target[name] for name in "NDC"}
         runs, ray = runs_of(receipt["inputs"]), target["D"] / target["N"]
-        along = set(runs.n[on_ray(runs, ray)]) == set(
-            runs.n
-        )  # every size has a run there, or they share budgets
+        along = set(runs.n[on_ray(runs, ray)]) == set(runs.n)  # or its sizes share budgets
         loss, found = intervals(runs, ray if along else None, at)
         cases[path.stem] = (receipt["confirmation"]["loss"], loss, found)
         print(path.stem, file=sys.stderr, flush=True)

@@ -193,7 +193,11 @@ def test_every_size_is_trained_to_every_budget(repository, pictures):
     assert (
         shared.target.tokens / shared.target.n == pytest.approx(8, rel=0.05) and shared.settings.along is None
     )
-    for wrong in ("forecast.budgets=[0.5]", "forecast.tokens_per_parameter=[4, 8]"):
+    for wrong in (
+        "forecast.budgets=[0.5]",
+        "forecast.budgets=[1, 0.5, 0.5]",
+        "forecast.tokens_per_parameter=[4, 8]",
+    ):
         with pytest.raises(TonyError, match="budgets need a 1 among them"):
             load_ladder(path, (*words, wrong))
 

@@ -74,9 +74,10 @@ class LadderRecipe(BaseModel):
     @model_validator(mode="after")
     def _points_can_be_placed(self) -> LadderRecipe:
         if self.budgets:
-            if len(self.tokens_per_parameter) != 1 or max(self.budgets) != 1:
+            twice = len(set(self.budgets)) < len(self.budgets)
+            if twice or len(self.tokens_per_parameter) != 1 or max(self.budgets) != 1:
                 raise ValueError(
-                    "budgets need a 1 among them, and one number in tokens_per_parameter, the largest size's"
+                    "budgets need a 1 among them, none twice, and one number in tokens_per_parameter, the largest size's"
                 )
         elif self.ray not in self.tokens_per_parameter:
             raise ValueError(f"ray={self.ray:g} is none of tokens_per_parameter")

@@ -96,6 +96,16 @@ def test_the_optimum_and_its_exponent_come_back():
     assert "N_opt grows as C^0.4" in " ".join(finding.answers)
 
 
+def test_a_hull_that_the_profiles_deny_is_warned_of(monkeypatch):
+    points = points_of(noise=1e-4)
+    for beta, warned in ((0.09, True), (0.28 / 0.62, False)):
+        monkeypatch.setattr(
+            frontier, "of_hull", lambda runs, b=beta: frontier.SizeRule(b, 0.0, "convex hull")
+        )
+        finding = frontier.found(climber(), points, runs_of(points))
+        assert any("believe those" in warning for warning in finding.warnings) == warned
+
+
 def test_a_budget_whose_optimum_is_at_the_edge_gives_none_and_says_so():
     points = points_of(ratios=(2, 3, 4, 6))
     finding = frontier.found(climber(), points, runs_of(points))

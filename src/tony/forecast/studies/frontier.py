@@ -93,6 +93,10 @@ def found(climber: Climber, points: list[dict[str, Any]], runs: Runs) -> Finding
         known = name == "iso-FLOP profiles" and np.isfinite(profiles.beta_low)
         within = f" ({profiles.beta_low:.2f} to {profiles.beta_high:.2f})" if known else ""
         answers.append(f"N_opt grows as C^{rule.beta:.2f}{within} by {name}{theirs}")
+        if name == "convex hull" and not profiles.beta_low <= rule.beta <= profiles.beta_high:
+            warnings.append(
+                f"the hull's {rule.beta:.2f} is of few vertices, and not what the profiles allow: believe those, where they have an interval"
+            )
     if law := _attempt(lambda: fit_frontier(runs), "the frontier", warnings):
         laws["L(C) below the frontier"] = {k: law.constants[k] for k in ("E", "C0", "alpha")}
     columns = ("C, FLOP", "N", "D", "D / N", "loss")
